@@ -1,0 +1,187 @@
+"""The one door to the broker, and the public library API: submit, get, wait, list, cancel, delete, tail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from broker.errors import LogExpired, RejoinderError
+from broker.fold import OutputFold
+from broker.hub import Hub
+from broker.jobs import JobStore, Submitted
+from broker.keys import Keys
+from broker.log import Stat, StreamLog
+from broker.position import START, Position, parse_position
+from broker.queue import JobQueue
+from broker.record import Output, Record, Status
+from broker.records import RecordPage, RecordStore
+from broker.redis import connect, unavailable
+from broker.request import GenerationRequest
+from broker.scripts import Scripts
+from broker.settings import Settings
+from broker.stats import FleetCounters, FleetStats
+from broker.sweeper import Sweeper
+from broker.tail import Tail
+from broker.tail_items import TailItem
+from broker.values import CancelReason
+
+
+class Broker:
+    """Async context manager: opens its connections on entry, sweeps while open, closes all on exit.
+
+    Every method raises :class:`broker.errors.LogUnavailable` when Redis is away. ``tenant`` mismatch is
+    ``GenerationNotFound``: nobody learns of another tenant's generations.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.key_prefix)
+        self.node = settings.node_name or f"{socket.gethostname()}-{os.getpid()}"
+        self.redis = connect(settings.redis_url)
+        self.queue_redis = connect(settings.queue_url) if settings.queue_url else self.redis
+        self.scripts = Scripts(self.redis, self.keys)
+        self.log = StreamLog(self.redis, self.keys, self.scripts)
+        self.queue = JobQueue(self.queue_redis, self.keys)
+        self.records = RecordStore(self.redis, self.keys)
+        self.jobs = JobStore(self.redis, self.keys, self.scripts, self.queue, self.records, settings)
+        self.counters = FleetCounters(self.redis, self.keys)
+        self.hub = Hub(connect(settings.redis_url, size=1), self.keys, self.log, self.scripts, self.node)
+        self.sweeper = Sweeper(
+            self.redis, self.keys, self.scripts, self.queue, self.jobs, self.count_ended, f"{self.node}-{id(self)}"
+        )
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.redis.aclose)
+            if self.queue_redis is not self.redis:
+                stack.push_async_callback(self.queue_redis.aclose)
+            await stack.enter_async_context(self.hub)
+            sweep = asyncio.get_running_loop().create_task(self.sweeper.run())
+            stack.push_async_callback(_stop, sweep)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def submit(
+        self, request: GenerationRequest, *, tenant: str = "default", idempotency_key: str | None = None
+    ) -> Submitted:
+        """Commit a generation and queue it. Raises ``IdempotencyConflict``, ``QueueFull``."""
+        submitted = await self.jobs.submit(request, tenant=tenant, idempotency_key=idempotency_key)
+        return Submitted(await self._with_output(submitted.record), submitted.replayed)
+
+    async def get(self, generation: str, *, tenant: str = "default", output: bool = True) -> Record:
+        """The record; its output is null once the log has expired, or when it is not asked for."""
+        record = await self.records.get(generation, tenant=tenant)
+        return await self._with_output(record) if output else record
+
+    async def _with_output(self, record: Record) -> Record:
+        try:
+            output = await self._fold(record)
+        except LogExpired:
+            output = None
+        return msgspec.structs.replace(record, output=output)
+
+    async def _fold(self, record: Record) -> Output:
+        """The answer as it stood when the record was read: up to its last event, no further."""
+        fold = OutputFold()
+        async for entries in self.log.entries(record.id, START, parse_position(record.last_event_id)):
+            for entry in entries:
+                fold.apply(entry.event)
+        return fold.output()
+
+    async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default") -> Record:
+        """The record as soon as the generation has ended, or as it stands after ``timeout_s``. Counts as a viewer."""
+        record = await self.get(generation, tenant=tenant, output=False)
+        if not record.ended and record.last_event_id:
+            after = parse_position(record.last_event_id)
+            with contextlib.suppress(TimeoutError, RejoinderError):
+                async with asyncio.timeout(timeout_s):
+                    async with aclosing(self.tail(generation, after, tenant=tenant)) as items:
+                        async for _ in items:
+                            pass
+        return await self.get(generation, tenant=tenant)
+
+    async def list(
+        self,
+        *,
+        tenant: str = "default",
+        status: Status | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> RecordPage:
+        """A tenant's records, newest first, without outputs. Raises ``InvalidRequest`` for a bad cursor."""
+        return await self.records.list(tenant=tenant, status=status, limit=limit, cursor=cursor)
+
+    async def cancel(self, generation: str, *, tenant: str = "default", reason: CancelReason = "client") -> Record:
+        """Ask for the end, wherever the generation runs; where nobody runs it, it has ended on return."""
+        await self.records.get(generation, tenant=tenant)
+        if await self.jobs.cancel(generation, reason) == "cancelled":
+            await self.count_ended(generation)
+        return await self.get(generation, tenant=tenant)
+
+    async def delete(self, generation: str, *, tenant: str = "default") -> None:
+        """End it if it runs, tell its viewers, erase it."""
+        await self.jobs.delete(generation, tenant=tenant)
+
+    async def count_ended(self, generation: str) -> None:
+        """Add a generation that this process has ended to the fleet's counters."""
+        record = await self.records.find(generation)
+        if record is not None and record.ended:
+            await self.counters.ended(record)
+
+    async def stat(self, generation: str, *, tenant: str = "default") -> Stat:
+        """How the log stands. Raises ``LogExpired`` when only the record is left."""
+        stat = await self.log.stat(generation, tenant=tenant)
+        if stat.ended and not stat.log_exists:
+            raise LogExpired
+        return stat
+
+    def tail(
+        self,
+        generation: str,
+        after: Position = START,
+        *,
+        tenant: str = "default",
+        replay: Literal["merged", "exact"] = "merged",
+        hold_s: float | None = None,
+    ) -> AsyncGenerator[TailItem, None]:
+        """Everything after a position, replayed and then live: :class:`broker.tail.Tail`."""
+        hold = self.settings.hold_s if hold_s is None else hold_s
+        tail = Tail(self.log, self.hub, generation, after, tenant=tenant, replay=replay, hold_s=hold)
+        return tail.items()
+
+    async def ping(self) -> None:
+        """Return if both servers answer."""
+        with unavailable():
+            await self.redis.ping()  # pyright: ignore[reportGeneralTypeIssues]
+            await self.queue_redis.ping()  # pyright: ignore[reportGeneralTypeIssues]
+
+    async def queue_length(self) -> int:
+        """Jobs that wait or run."""
+        return await self.queue.length()
+
+    async def now_ms(self) -> int:
+        """The clock of Redis, in milliseconds."""
+        return await self.jobs.now_ms()
+
+    async def fleet_stats(self) -> FleetStats:
+        """Counters of the whole fleet."""
+        return await self.counters.read()
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,178 @@
+"""JobStore: submit, the record, lists, cancel, delete. design.md decisions 1, 5 and 8."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from broker.errors import GenerationNotFound, IdempotencyConflict, LogUnavailable, QueueFull
+from broker.events import Cancelled, created_head, event_to_json
+from broker.keys import Keys
+from broker.queue import JobQueue
+from broker.record import Record
+from broker.records import RecordStore, new_id
+from broker.redis import Redis, text, unavailable
+from broker.request import GenerationRequest
+from broker.scripts import Creation, Scripts
+from broker.settings import Settings
+from broker.values import CancelReason
+
+TOMBSTONE_MS = 24 * 3600 * 1000
+"""How long the record outlives its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The record as it stands, and whether an earlier submit with the same key had made it."""
+
+    record: Record
+    replayed: bool
+
+
+def cancelled_head(reason: CancelReason) -> bytes:
+    """The JSON of ``generation.cancelled`` up to its timing, for the scripts."""
+    return ending_head(event_to_json(Cancelled(reason)))
+
+
+def ending_head(event: bytes) -> bytes:
+    """A terminal event's JSON without its timing, which is its last member and null, and without its closing brace."""
+    tail = b',"timing":null}'
+    if not event.endswith(tail):
+        raise ValueError("a terminal event ends in its timing")
+    return event[: -len(tail)]
+
+
+def request_digest(request: GenerationRequest) -> str:
+    """Equal for equal JSON values, whatever the order of members."""
+    value = msgspec.json.encode(request.model_dump(mode="json", exclude_unset=True), order="sorted")
+    return hashlib.sha256(value).hexdigest()
+
+
+class JobStore:
+    """The generations on one Redis server. Every method raises ``LogUnavailable`` when Redis is away."""
+
+    def __init__(
+        self, redis: Redis, keys: Keys, scripts: Scripts, queue: JobQueue, records: RecordStore, settings: Settings
+    ) -> None:
+        self._redis = redis
+        self._records = records
+        self._keys = keys
+        self._scripts = scripts
+        self._queue = queue
+        self._settings = settings
+
+    async def submit(self, request: GenerationRequest, *, tenant: str, idempotency_key: str | None = None) -> Submitted:
+        """Reserve the key, note the id, commit, enqueue: each step idempotent by the id (decision 5).
+
+        Raises:
+            IdempotencyConflict: the key was used with another body.
+            QueueFull: ``max_queue`` generations wait already.
+        """
+        now = await self.now_ms()
+        generation = new_id(now)
+        replayed = False
+        idempotency = ""
+        if idempotency_key is not None:
+            idempotency = self._keys.idempotency(tenant, idempotency_key)
+            owner = await self._reserve(idempotency, generation, request)
+            replayed, generation = owner != generation, owner
+        if replayed and (known := await self._records.find(generation)):
+            return Submitted(known, replayed=True)
+        try:
+            await self._commit(generation, request, tenant, idempotency, now)
+        except QueueFull:
+            if not replayed and idempotency:
+                await self._forget(idempotency, generation)
+            raise
+        try:
+            await self._queue.enqueue(generation, life_ms=self._life_ms(request))
+        except LogUnavailable:
+            # The generation is committed: the sweeper queues what is not queued.
+            pass
+        return Submitted(await self._records.get(generation, tenant=tenant), replayed=replayed)
+
+    def _retention_ms(self, request: GenerationRequest) -> int:
+        return (request.retention_s or self._settings.retention_s) * 1000
+
+    def _life_ms(self, request: GenerationRequest) -> int:
+        return int(request.deadline_s * 1000) + 2 * self._retention_ms(request)
+
+    async def _reserve(self, name: str, generation: str, request: GenerationRequest) -> str:
+        digest = request_digest(request)
+        life = self._life_ms(request) + TOMBSTONE_MS
+        with unavailable():
+            for _ in range(8):
+                if await self._redis.set(name, f"{generation}\n{digest}", nx=True, px=life):
+                    return generation
+                held = await self._redis.get(name)
+                if held is not None:
+                    owner, _, known = text(held).partition("\n")
+                    if known != digest:
+                        raise IdempotencyConflict(field="Idempotency-Key")
+                    return owner
+        raise LogUnavailable("the idempotency key could not be reserved")
+
+    async def _forget(self, name: str, generation: str) -> None:
+        with unavailable():
+            if text(await self._redis.get(name)).startswith(f"{generation}\n"):
+                await self._redis.delete(name)
+
+    async def _commit(self, generation: str, request: GenerationRequest, tenant: str, idempotency: str, now: int) -> None:
+        if await self._queue.length() >= self._settings.max_queue:
+            raise QueueFull
+        with unavailable():
+            await self._redis.zadd(self._keys.active, {generation: 0}, nx=True)
+        await self._records.note(generation, tenant, now)
+        metadata = request.metadata or {}
+        policy = request.on_disconnect
+        creation = Creation(
+            tenant=tenant,
+            model=request.model,
+            metadata=msgspec.json.encode(metadata),
+            head=created_head(generation, request.model, metadata),
+            request=request.model_dump_json(exclude_unset=True).encode(),
+            deadline_ms=int(request.deadline_s * 1000),
+            retention_ms=self._retention_ms(request),
+            tombstone_ms=TOMBSTONE_MS,
+            on_worker_loss=request.on_worker_loss,
+            cancel_after_ms=None if policy == "continue" else int(policy.cancel_after_s * 1000),
+            idempotency=idempotency,
+        )
+        await self._scripts.create(generation, creation)
+
+    async def now_ms(self) -> int:
+        """The clock of Redis, in milliseconds."""
+        with unavailable():
+            seconds, micros = await self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def request(self, generation: str) -> GenerationRequest:
+        """What was asked for. Raises ``GenerationNotFound``."""
+        with unavailable():
+            data = await self._redis.get(self._keys.request(generation))
+        if data is None:
+            raise GenerationNotFound
+        return GenerationRequest.model_validate_json(data)
+
+    async def cancel(self, generation: str, reason: CancelReason) -> str:
+        """Ask for the end: ``gone``, ``ended`` (before), ``asked`` (its worker ends it) or ``cancelled`` (just now)."""
+        outcome = await self._scripts.cancel(generation, reason, cancelled_head(reason))
+        if outcome == "cancelled":
+            await self._queue.remove(generation)
+        return outcome
+
+    async def delete(self, generation: str, *, tenant: str) -> str:
+        """End and erase; frees the idempotency key. Raises ``GenerationNotFound``."""
+        await self._records.get(generation, tenant=tenant)
+        with unavailable():
+            idempotency = text(await self._redis.hget(self._keys.job(generation), "idempotency"))  # pyright: ignore[reportGeneralTypeIssues]
+        outcome = await self._scripts.delete(generation, cancelled_head("deleted"))
+        if outcome == "gone":
+            raise GenerationNotFound
+        if idempotency:
+            await self._forget(idempotency, generation)
+        await self._records.forget(generation, tenant)
+        await self._queue.remove(generation)
+        return outcome

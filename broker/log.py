@@ -1,0 +1,164 @@
+"""StreamLog: one generation's events in Redis, written under a fence and read in pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from broker.errors import GenerationNotFound, LogExpired
+from broker.events import Entry, decode_entry
+from broker.follow import Follower, Page
+from broker.keys import Keys
+from broker.position import START, Position
+from broker.record import ENDED, Status
+from broker.redis import Redis, text, unavailable
+from broker.scripts import AppendReply, Claim, Ending, Fence, FieldValue, Refusal, Scripts
+
+PAGE_ENTRIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """How a log stands, from its job hash."""
+
+    status: Status
+    top: Position
+    ended: bool
+    cancel_after_ms: int | None
+    attempt: int
+    log_exists: bool
+
+
+class StreamLog:
+    """The logs of one Redis server. Every method raises ``LogUnavailable`` when Redis is away."""
+
+    def __init__(self, redis: Redis, keys: Keys, scripts: Scripts) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._scripts = scripts
+
+    async def claim(
+        self, generation: str, owner: str, *, lease_ms: int, max_attempts: int, whole_ms: int, lost: tuple[bytes, bytes]
+    ) -> Claim | Refusal:
+        """Become the one writer: :meth:`broker.scripts.Scripts.claim`."""
+        return await self._scripts.claim(
+            generation, owner, lease_ms=lease_ms, max_attempts=max_attempts, whole_ms=whole_ms, lost=lost
+        )
+
+    async def append(
+        self,
+        generation: str,
+        fence: Fence,
+        first: int,
+        entries: Sequence[FieldValue],
+        *,
+        lease_ms: int,
+        started: str = "",
+        first_token: bool = False,
+    ) -> AppendReply:
+        """Compare-and-append: :meth:`broker.scripts.Scripts.append`."""
+        return await self._scripts.append(
+            generation, fence, first, entries, lease_ms=lease_ms, started=started, first_token=first_token
+        )
+
+    async def end(
+        self,
+        generation: str,
+        fence: Fence,
+        first: int,
+        entries: Sequence[FieldValue],
+        ending: Ending,
+        *,
+        first_token: bool = False,
+    ) -> AppendReply:
+        """Append the terminal event: :meth:`broker.scripts.Scripts.end`."""
+        return await self._scripts.end(generation, fence, first, entries, ending, first_token=first_token)
+
+    async def release(self, generation: str, fence: Fence) -> bool:
+        """Hand the log over: :meth:`broker.scripts.Scripts.release`."""
+        return await self._scripts.release(generation, fence)
+
+    async def stat(self, generation: str, *, tenant: str | None = None) -> Stat:
+        """How the log stands.
+
+        Raises:
+            GenerationNotFound: there is no such generation, or it is another tenant's.
+        """
+        with unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            self._ask(pipe, generation)
+            pipe.exists(self._keys.log(generation))
+            values, exists = await pipe.execute()
+        return _stat(values, tenant, log_exists=bool(exists))
+
+    async def page(
+        self, generation: str, start: Position, *, tenant: str | None = None, limit: int = PAGE_ENTRIES
+    ) -> tuple[Page, Stat]:
+        """The entries from ``start`` on, inclusive, and how the log stood just before they were read.
+
+        Raises:
+            GenerationNotFound: there is no such generation, or it is another tenant's, or its log was lost.
+            LogExpired: it has ended and its log has passed its retention.
+        """
+        count = limit + (start != START)
+        with unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            self._ask(pipe, generation)
+            pipe.xrange(self._keys.log(generation), min="-" if start == START else str(start), count=count)
+            pipe.exists(self._keys.log(generation))
+            values, rows, exists = await pipe.execute()
+        stat = _stat(values, tenant, log_exists=bool(exists))
+        if not rows and not exists:
+            if stat.ended:
+                raise LogExpired
+            raise GenerationNotFound("The log of this generation is gone")
+        return Page(entries=read_rows(rows), full=len(rows) == count, ended=stat.ended), stat
+
+    async def entries(self, generation: str, after: Position, top: Position) -> AsyncGenerator[list[Entry], None]:
+        """The entries behind ``after`` up to ``top``, page by page."""
+        follower = Follower(after)
+        while not follower.ended and follower.position.seq < top.seq:
+            page, _ = await self.page(generation, follower.position)
+            step = follower.on_page(page, patient=False)
+            yield [entry for entry in step.entries if entry.position.seq <= top.seq]
+            if step.kind == "reset" or step.at_tail:
+                return
+
+    def _ask(self, pipe: Any, generation: str) -> None:
+        fields = ("tenant", "status", "top", "seq", "cancel_after_ms", "attempt")
+        pipe.hmget(self._keys.job(generation), *fields)
+
+    async def tops(self, generations: Sequence[str]) -> list[Position | None]:
+        """The last position of each log; ``None`` where there is no such generation."""
+        with unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            for generation in generations:
+                pipe.hmget(self._keys.job(generation), "top", "seq")
+            rows = await pipe.execute()
+        return [Position(int(top), int(seq)) if top and seq else None for top, seq in rows]
+
+
+def read_rows(rows: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
+    """Stream entries as Redis answers them."""
+    entries: list[Entry] = []
+    for key, fields in rows:
+        epoch, _, seq = key.partition(b"-")
+        ((name, value),) = fields.items()
+        entries.append(Entry(Position(int(epoch), int(seq)), decode_entry(name, value)))
+    return entries
+
+
+def _stat(values: Sequence[bytes | None], tenant: str | None, *, log_exists: bool) -> Stat:
+    owner, status, top, seq, cancel_after, attempt = values
+    if status is None or (tenant is not None and text(owner) != tenant):
+        raise GenerationNotFound
+    word: Any = text(status)
+    return Stat(
+        status=word,
+        top=Position(int(top or 0), int(seq or 0)),
+        ended=word in ENDED,
+        cancel_after_ms=int(cancel_after) if cancel_after else None,
+        attempt=int(attempt or 0),
+        log_exists=log_exists,
+    )

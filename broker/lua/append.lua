@@ -1,0 +1,24 @@
+-- Compare-and-append; without entries: renew the lease. KEYS: job log request.
+-- ARGV: owner epoch first_seq lease_ms channel started first_token (field value)*
+-- `started`: '' or the mode of a generation.started among the entries; `first_token`: '' or '1'.
+local owner, epoch, first, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local started, first_token = ARGV[6], ARGV[7]
+local count = (#ARGV - 7) / 2
+local h = redis.call('HMGET', JOB, 'status', 'owner', 'epoch', 'top', 'seq', 'cancel')
+local there, refusal = compare(h, owner, epoch, first, count)
+if refusal then return refusal end
+if ended(h[1]) then return { 'ended' } end
+local now = now_ms()
+if there == count then
+  redis.call('HSET', JOB, 'lease_until', text(now + lease))
+else
+  add(ARGV[5], epoch, first + there, rest(8 + 2 * there))
+  redis.call('HSET', JOB, 'lease_until', text(now + lease), 'top', text(epoch), 'seq', text(first + count - 1))
+  if started ~= '' then
+    redis.call('HSET', JOB, 'status', 'running')
+    redis.call('HSETNX', JOB, 'started_at', text(now))
+    if started == 'restart' then redis.call('HDEL', JOB, 'first_token_at') end
+  end
+  if first_token ~= '' then redis.call('HSETNX', JOB, 'first_token_at', text(now)) end
+end
+return { 'ok', h[6] or '' }

@@ -1,0 +1,34 @@
+-- Make `owner` the one writer of the log. KEYS: job log request.
+-- ARGV: owner lease_ms max_attempts whole_ms channel lost_head worker
+-- `whole_ms`: how long the claimer's own connections have been whole; who was cut off itself judges nobody dead.
+local owner, lease, whole = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+local h = redis.call('HMGET', JOB, 'status', 'owner', 'lease_until', 'epoch', 'top', 'seq', 'attempt', 'losses',
+  'on_worker_loss', 'cancel', 'deadline_at')
+if not h[1] or redis.call('EXISTS', LOG) == 0 then return { 'gone' } end
+if ended(h[1]) then return { 'ended', h[1] } end
+local now = now_ms()
+local holder, lease_until = h[2], tonumber(h[3])
+local epoch, seq, attempt, losses = tonumber(h[4]), tonumber(h[6]), tonumber(h[7]), tonumber(h[8])
+local function claimed()
+  return { 'claimed', text(epoch), h[5], text(seq), text(attempt), h[10] or '', text(tonumber(h[11]) - now), h[9],
+    text(losses) }
+end
+if holder == owner then
+  redis.call('HSET', JOB, 'lease_until', text(now + lease))
+  return claimed()
+end
+if holder ~= '' then
+  if lease_until > now then return { 'busy', text(lease_until - now) } end
+  if whole < lease then return { 'busy', text(lease - whole) } end
+  losses = losses + 1
+  if losses >= tonumber(ARGV[3]) or h[9] == 'fail' then
+    terminate(now, ARGV[5], math.max(epoch + 1, now), seq + 1, 'failed', ARGV[6], '', { 'error', ARGV[7] })
+    redis.call('HSET', JOB, 'owner', '', 'losses', text(losses))
+    return { 'lost' }
+  end
+end
+epoch = math.max(epoch + 1, now)
+attempt = attempt + 1
+redis.call('HSET', JOB, 'owner', owner, 'epoch', text(epoch), 'lease_until', text(now + lease),
+  'attempt', text(attempt), 'losses', text(losses))
+return claimed()

@@ -1,0 +1,177 @@
+"""What a client may ask for: the canonical request, checked once at the door and carried to the worker as JSON.
+
+Contract section 3. Unknown fields are refused, so that a misspelt option is never ignored in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_RETENTION_S = 30 * 86400
+MAX_DEADLINE_S = 86400
+DEFAULT_DEADLINE_S = 3600
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+class TextPart(_Model):
+    """A piece of text in a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageURL(_Model):
+    """Where an image is: an https or a data URL."""
+
+    url: str = Field(min_length=1)
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(_Model):
+    """An image in a message."""
+
+    type: Literal["image_url"]
+    image_url: ImageURL
+
+
+class RefusalPart(_Model):
+    """A refusal that an assistant gave earlier."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+ContentPart = Annotated[TextPart | ImagePart | RefusalPart, Field(discriminator="type")]
+
+
+class FunctionCall(_Model):
+    """The name and the JSON text of the arguments of a call that the assistant made."""
+
+    name: str = Field(min_length=1)
+    arguments: str
+
+
+class ToolCallPart(_Model):
+    """A tool call that the assistant made earlier."""
+
+    id: str = Field(min_length=1)
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Message(_Model):
+    """One message of the conversation, with OpenAI's roles and content parts."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCallPart] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.role == "tool" and not self.tool_call_id:
+            raise ValueError("a tool message needs tool_call_id")
+        if self.role != "assistant" and self.tool_calls:
+            raise ValueError("only an assistant message has tool_calls")
+        if self.content is None and not self.tool_calls:
+            raise ValueError("a message needs content")
+        return self
+
+
+class Function(_Model):
+    """A function the model may call; ``parameters`` is a JSON Schema."""
+
+    name: str = Field(min_length=1, max_length=128)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(_Model):
+    """A tool the model may call."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class NamedFunction(_Model):
+    """The name of the function that must be called."""
+
+    name: str = Field(min_length=1)
+
+
+class NamedToolChoice(_Model):
+    """Forces one function."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class Reasoning(_Model):
+    """How much the model may think: an effort word (OpenAI) or a budget in tokens (Anthropic)."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    budget_tokens: int | None = Field(None, ge=1)
+
+
+class Delivery(_Model):
+    """How deltas are batched on their way into the log. The first token never waits."""
+
+    batch: Literal["none", "time", "word", "line", "sentence"] = "time"
+    window_ms: int = Field(20, ge=0, le=1000)
+
+
+class CancelAfter(_Model):
+    """Cancel when nobody has watched for this many seconds, anywhere in the fleet."""
+
+    cancel_after_s: float = Field(gt=0, le=MAX_DEADLINE_S)
+
+
+class GenerationRequest(_Model):
+    """The body of ``POST /v1/generations``. Raises ``pydantic.ValidationError`` naming the field at fault."""
+
+    model: str = Field(min_length=1, max_length=256, description="provider/name, or a bare name that is routed")
+    messages: list[Message] | None = Field(None, min_length=1, max_length=10_000)
+    input: str | None = Field(None, min_length=1, description="Short for one user message")
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(None, ge=1, le=10_000_000)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    stop: str | list[str] | None = None
+    tools: list[Tool] | None = Field(None, max_length=512)
+    tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning: Reasoning | None = None
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
+        None, max_length=16
+    )
+    delivery: Delivery = Delivery()
+    retention_s: int | None = Field(None, ge=1, le=MAX_RETENTION_S)
+    deadline_s: float = Field(DEFAULT_DEADLINE_S, gt=0, le=MAX_DEADLINE_S)
+    on_worker_loss: Literal["restart", "continue", "fail"] = "restart"
+    on_disconnect: Literal["continue"] | CancelAfter = "continue"
+    provider_options: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> Self:
+        if (self.messages is None) == (self.input is None):
+            raise ValueError("give either messages or input")
+        return self
+
+    def conversation(self) -> list[Message]:
+        """The messages, ``input`` read as one user message."""
+        if self.messages is not None:
+            return self.messages
+        return [Message(role="user", content=self.input)]
+
+    def stops(self) -> list[str]:
+        """The stop sequences as a list."""
+        if self.stop is None:
+            return []
+        return [self.stop] if isinstance(self.stop, str) else self.stop

@@ -1,0 +1,211 @@
+"""Typed wrappers over ``lua/*.lua``: one script per state change, the only writers of a generation's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
+
+from broker.keys import Keys
+from broker.position import Position
+from broker.redis import Redis, text, unavailable
+
+_LUA = files("broker") / "lua"
+_NEEDS_COMPARE = frozenset({"append", "end"})
+
+FieldValue = tuple[bytes, bytes]
+"""One compact entry, see :func:`broker.events.encode_entry`."""
+
+
+def source(name: str) -> str:
+    """The text of one script with what it stands on."""
+    parts = ["common", "compare", name] if name in _NEEDS_COMPARE else ["common", name]
+    return "\n".join((_LUA / f"{part}.lua").read_text() for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What :meth:`Scripts.create` stores."""
+
+    tenant: str
+    model: str
+    metadata: bytes
+    head: bytes
+    request: bytes
+    deadline_ms: int
+    retention_ms: int
+    tombstone_ms: int
+    on_worker_loss: str
+    cancel_after_ms: int | None
+    idempotency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A log that is ours to write."""
+
+    epoch: int
+    top: Position
+    attempt: int
+    cancel: str
+    deadline_ms: int
+    """Milliseconds left until the deadline; may be negative."""
+    on_worker_loss: str
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a claim was not granted; ``wait_ms`` for ``busy``."""
+
+    kind: Literal["busy", "ended", "gone", "lost"]
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What every append carries to prove that it comes from the current owner."""
+
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendReply:
+    """``top`` for ``behind``; ``cancel``, the reason somebody asked for, for ``ok``."""
+
+    kind: Literal["ok", "fenced", "ended", "behind", "diverged", "gone"]
+    cancel: str = ""
+    top: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The terminal event, in the parts the script needs."""
+
+    status: str
+    head: bytes
+    """The event's JSON without its closing brace and without ``timing``, which the script adds."""
+    output_tokens: int | None = None
+    usage: bytes = b""
+    error: bytes = b""
+    finish_reason: str = ""
+
+
+class Scripts:
+    """The scripts on one server. Every method raises :class:`broker.errors.LogUnavailable` when Redis is away."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._keys = keys
+        names = ("create", "claim", "append", "end", "cancel", "release", "delete", "watch")
+        self._scripts = {name: redis.register_script(source(name)) for name in names}
+
+    async def _run(self, name: str, keys: Sequence[str], *args: Any) -> Any:
+        with unavailable():
+            return await self._scripts[name](keys=keys, args=args)
+
+    def _log_keys(self, generation: str) -> list[str]:
+        keys = self._keys
+        return [keys.job(generation), keys.log(generation), keys.request(generation)]
+
+    async def create(self, generation: str, creation: Creation) -> tuple[bool, int]:
+        """Commit a generation; answers whether it is new, and its creation time in ms."""
+        c = creation
+        kind, created = await self._run(
+            "create",
+            self._log_keys(generation),
+            *(c.tenant, c.model, c.metadata, c.head, c.request, c.deadline_ms, c.retention_ms, c.tombstone_ms),
+            *(c.on_worker_loss, "" if c.cancel_after_ms is None else c.cancel_after_ms, c.idempotency),
+        )
+        return kind == b"created", int(created)
+
+    async def claim(
+        self, generation: str, owner: str, *, lease_ms: int, max_attempts: int, whole_ms: int, lost: tuple[bytes, bytes]
+    ) -> Claim | Refusal:
+        """Become the one writer; ``lost`` is the head and the error of the event that ends a log out of attempts."""
+        keys = self._log_keys(generation)
+        args = (owner, lease_ms, max_attempts, whole_ms, self._keys.channel(generation), *lost)
+        reply = await self._run("claim", keys, *args)
+        kind: Any = text(reply[0])
+        if kind != "claimed":
+            return Refusal(kind, int(reply[1]) if kind == "busy" else 0)
+        epoch, top, seq, attempt, cancel, deadline, policy, losses = map(text, reply[1:])
+        return Claim(
+            epoch=int(epoch),
+            top=Position(int(top), int(seq)),
+            attempt=int(attempt),
+            cancel=cancel,
+            deadline_ms=int(deadline),
+            on_worker_loss=policy,
+            losses=int(losses),
+        )
+
+    async def append(
+        self,
+        generation: str,
+        fence: Fence,
+        first: int,
+        entries: Sequence[FieldValue],
+        *,
+        lease_ms: int,
+        started: str = "",
+        first_token: bool = False,
+    ) -> AppendReply:
+        """Append entries ``first`` …, renew the lease, tell the viewers; without entries only renew."""
+        flat = [part for entry in entries for part in entry]
+        mark = "1" if first_token else ""
+        args = (fence.owner, fence.epoch, first, lease_ms, self._keys.channel(generation), started, mark, *flat)
+        return _append_reply(await self._run("append", self._log_keys(generation), *args))
+
+    async def end(
+        self,
+        generation: str,
+        fence: Fence,
+        first: int,
+        entries: Sequence[FieldValue],
+        ending: Ending,
+        *,
+        first_token: bool = False,
+    ) -> AppendReply:
+        """Append the last entries and the terminal one."""
+        flat = [part for entry in entries for part in entry]
+        tokens = "" if ending.output_tokens is None else ending.output_tokens
+        args = (fence.owner, fence.epoch, first, self._keys.channel(generation), ending.status, ending.head, tokens)
+        more = (ending.usage, ending.error, ending.finish_reason, "1" if first_token else "")
+        return _append_reply(await self._run("end", self._log_keys(generation), *args, *more, *flat))
+
+    async def cancel(self, generation: str, reason: str, head: bytes) -> Literal["gone", "ended", "asked", "cancelled"]:
+        """Ask the owner to stop, or end the log where it has none."""
+        keys = self._keys
+        args = (reason, keys.channel(generation), keys.control, head, generation)
+        reply = await self._run("cancel", self._log_keys(generation), *args)
+        return text(reply[0])  # pyright: ignore[reportReturnType]
+
+    async def release(self, generation: str, fence: Fence) -> bool:
+        """Hand over; answers whether the log was still ours."""
+        return bool(await self._run("release", [self._keys.job(generation)], fence.owner, fence.epoch))
+
+    async def delete(self, generation: str, head: bytes) -> Literal["gone", "cancelled", "erased"]:
+        """End the log if need be, and erase it."""
+        keys = self._keys
+        names = [*self._log_keys(generation), keys.viewers(generation)]
+        reply = await self._run("delete", names, keys.channel(generation), keys.control, head, generation)
+        return text(reply[0])  # pyright: ignore[reportReturnType]
+
+    async def watch(self, generation: str, node: str = "", hold_ms: int | None = None) -> tuple[int, int]:
+        """Take (``hold_ms``), give back (0) or only look at (None) a viewers' lease.
+
+        Answers how many ms nobody has watched, -1 where it does not matter, and after how many the request cancels.
+        """
+        keys = self._keys
+        names = [keys.job(generation), keys.log(generation), keys.viewers(generation)]
+        unwatched, limit = await self._run("watch", names, node, "" if hold_ms is None else hold_ms)
+        return int(unwatched), int(limit)
+
+
+def _append_reply(reply: list[Any]) -> AppendReply:
+    kind: Any = text(reply[0])
+    if kind == "behind":
+        return AppendReply(kind, top=Position(int(reply[1]), int(reply[2])))
+    return AppendReply(kind, cancel=text(reply[1]) if len(reply) > 1 else "")

@@ -1,0 +1,136 @@
+"""A reader's whole way through a log: replay, live, resets, holds. The shell round :class:`broker.follow.Follower`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Literal
+
+from broker.errors import GenerationNotFound, LogLost, LogUnavailable
+from broker.events import Entry
+from broker.follow import Follower, Page, Step
+from broker.hub import Hub, Subscription
+from broker.log import StreamLog
+from broker.merge import merge_entries
+from broker.position import Position
+from broker.tail_items import Batch, Live, Reset, TailItem
+
+REPAIR_S = 2.0
+"""How long a position beyond the tail of a running log waits for the writer's repair (contract section 4)."""
+_BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+class Tail:
+    """One reader of one log; iterate :meth:`items` once."""
+
+    def __init__(
+        self,
+        log: StreamLog,
+        hub: Hub,
+        generation: str,
+        after: Position,
+        *,
+        tenant: str | None,
+        replay: Literal["merged", "exact"],
+        hold_s: float,
+    ) -> None:
+        self._log = log
+        self._hub = hub
+        self._generation = generation
+        self._tenant = tenant
+        self._merge = replay == "merged"
+        self._hold_s = hold_s
+        self._follower = Follower(after)
+        self._served = False
+        """The log was there at the first read: its absence later is a loss."""
+
+    async def items(self) -> AsyncGenerator[TailItem, None]:
+        """Everything from the position on; ends only after the terminal event.
+
+        Raises:
+            GenerationNotFound, LogExpired: at the first read.
+            LogLost: the log went away under the reader.
+            LogUnavailable: Redis was away for longer than the hold.
+            LogDamaged: the log has a hole.
+        """
+        follower = self._follower
+        live = False
+        async with self._hub.subscribe(self._generation) as hints:
+            while not follower.ended:
+                step = await self._step(hints)
+                if step.kind == "reset":
+                    yield Reset("position_not_in_log")
+                    continue
+                if step.entries:
+                    yield Batch(merge_entries(step.entries) if self._merge else step.entries, live=False)
+                if not step.at_tail or follower.ended:
+                    continue
+                if not live:
+                    live = True
+                    yield Live()
+                async for entries in self._follow_notices(hints):
+                    yield Batch(entries, live=True)
+
+    async def _follow_notices(self, hints: Subscription) -> AsyncGenerator[list[Entry], None]:
+        """Live entries for as long as the notices go on from where the reader stands."""
+        while not self._follower.ended:
+            notices = await hints.wait()
+            if not notices:
+                return
+            fresh: list[Entry] = []
+            whole = True
+            for notice in notices:
+                taken = None if self._follower.ended else self._follower.on_notice(notice.entries)
+                if taken is None:
+                    whole = False
+                    break
+                fresh += taken
+            if fresh:
+                yield fresh
+            if not whole:
+                return
+
+    async def _step(self, hints: Subscription) -> Step:
+        """Read a page and take it; a position beyond the tail waits for the writer's repair."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + REPAIR_S
+        while True:
+            page = await self._page()
+            step = self._follower.on_page(page, patient=clock() < until)
+            if step.kind != "ahead":
+                return step
+            await hints.wait(min(0.25, max(until - clock(), 0.01)))
+
+    async def _page(self) -> Page:
+        """The next page; while Redis is away, tried again for up to the hold."""
+        clock = asyncio.get_running_loop().time
+        since: float | None = None
+        tries = 0
+        while True:
+            try:
+                return await self._read()
+            except LogUnavailable:
+                now = clock()
+                since = now if since is None else since
+                if now - since >= self._hold_s:
+                    raise
+            await asyncio.sleep(_BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)])
+            tries += 1
+
+    async def _read(self) -> Page:
+        try:
+            async with asyncio.timeout(self._hold_s + 1):
+                await self._hub.ready(self._generation)
+            page, stat = await self._log.page(self._generation, self._follower.position, tenant=self._tenant)
+        except TimeoutError:
+            raise LogUnavailable("no subscription") from None
+        except GenerationNotFound:
+            if self._served:
+                raise LogLost from None
+            raise
+        self._served = True
+        if stat.cancel_after_ms is not None and not stat.ended:
+            await self._hub.count_viewers(self._generation)
+        return page
+
+

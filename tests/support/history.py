@@ -1,0 +1,151 @@
+"""The history checker: clients only record, a pure function names what went wrong.
+
+Used by integration tests, chaos and bench alike. Each anomaly has one name: lost, duplicate, reorder, gap, phantom,
+after-end, false-end, stuck, mixed-attempt, foreign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Name: TypeAlias = Literal[
+    *("lost", "duplicate", "reorder", "gap", "phantom", "after-end", "false-end", "stuck", "mixed-attempt", "foreign")
+]
+
+TERMINAL = frozenset({"generation.completed", "generation.failed", "generation.cancelled"})
+DELTAS = frozenset({"text.delta", "reasoning.delta", "refusal.delta", "tool_call.delta"})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One event as a viewer got it: its id (None for wire-only events) and its JSON."""
+
+    id: str | None
+    event: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Its type."""
+        return str(self.event.get("type"))
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epoch and seq."""
+        epoch, _, seq = (self.id or "0-0").partition("-")
+        return int(epoch), int(seq)
+
+
+@dataclass
+class Viewer:
+    """All that one viewer got over all its connections, in order; ``clean_ends`` counts bodies that ended cleanly."""
+
+    name: str
+    generation: str
+    seen: list[Seen] = field(default_factory=list[Seen])
+    clean_ends: int = 0
+    gave_up: bool = False
+    """The viewer stopped waiting before a terminal event came."""
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One thing that must not happen."""
+
+    name: Name
+    viewer: str
+    detail: str
+
+
+def check(viewers: Sequence[Viewer], truth: dict[str, Sequence[Seen]] | None = None) -> list[Anomaly]:
+    """Every anomaly in these histories; ``truth`` is each generation's whole log, read exactly after the end."""
+    found: list[Anomaly] = []
+    for viewer in viewers:
+        found += _check_order(viewer)
+        found += _check_end(viewer)
+        if truth is not None:
+            found += _check_truth(viewer, truth.get(viewer.generation, ()))
+    return found
+
+
+def _check_order(viewer: Viewer) -> list[Anomaly]:
+    found: list[Anomaly] = []
+    epoch, seq = 0, 0
+    ended = False
+
+    def note(name: Name, detail: str) -> None:
+        found.append(Anomaly(name, viewer.name, detail))
+
+    for seen in viewer.seen:
+        if seen.kind == "stream.reset":
+            epoch, seq, ended = 0, 0, False
+        if seen.id is None:
+            continue
+        if ended:
+            note("after-end", f"{seen.id} after the terminal event")
+        new_epoch, new_seq = seen.position
+        held = int(seen.event.get("merged") or 1)
+        if (new_epoch, new_seq) == (epoch, seq):
+            note("duplicate", seen.id)
+        elif new_seq <= seq or new_epoch < epoch:
+            note("reorder", f"{seen.id} after {epoch}-{seq}")
+        elif new_seq - held > seq:
+            note("gap", f"{seen.id} (holding {held}) after {epoch}-{seq}")
+        elif new_seq - held < seq:
+            note("duplicate", f"{seen.id} (holding {held}) after {epoch}-{seq}")
+        epoch, seq = new_epoch, new_seq
+        ended = seen.kind in TERMINAL
+        if seen.kind == "generation.created" and seen.event["generation"]["id"] != viewer.generation:
+            note("foreign", f"{seen.id} belongs to {seen.event['generation']['id']}")
+    return found
+
+
+def _check_end(viewer: Viewer) -> list[Anomaly]:
+    ended = any(seen.kind in TERMINAL for seen in viewer.seen)
+    found: list[Anomaly] = []
+    if viewer.clean_ends > 1 or (viewer.clean_ends and not ended):
+        found.append(Anomaly("false-end", viewer.name, f"{viewer.clean_ends} clean ends"))
+    if viewer.gave_up and not ended:
+        found.append(Anomaly("stuck", viewer.name, f"no terminal event; {len(viewer.seen)} events seen"))
+    return found
+
+
+def _check_truth(viewer: Viewer, truth: Sequence[Seen]) -> list[Anomaly]:
+    found: list[Anomaly] = []
+    known = {seen.id: seen for seen in truth}
+    since = _since_reset(viewer)
+    for seen in since:
+        if seen.id not in known:
+            found.append(Anomaly("phantom", viewer.name, f"{seen.id} {seen.kind} is not in the log"))
+    if found:
+        return found
+    if any(seen.kind in TERMINAL for seen in since):
+        if since and since[-1].position[1] < truth[-1].position[1]:
+            found.append(Anomaly("lost", viewer.name, f"ends at {since[-1].id}, the log at {truth[-1].id}"))
+        expected, got = answer(truth), answer(since)
+        if since and since[0].position[1] - int(since[0].event.get("merged") or 1) == 0 and got != expected:
+            name: Name = "mixed-attempt" if len(got) > len(expected) else "lost"
+            found.append(Anomaly(name, viewer.name, f"answer {got!r:.80} is not {expected!r:.80}"))
+    return found
+
+
+def _since_reset(viewer: Viewer) -> list[Seen]:
+    kept: list[Seen] = []
+    for seen in viewer.seen:
+        if seen.kind == "stream.reset":
+            kept = []
+        elif seen.id is not None:
+            kept.append(seen)
+    return kept
+
+
+def answer(events: Sequence[Seen]) -> str:
+    """The text that a client is left with: a restart voids what came before."""
+    text = ""
+    for seen in events:
+        if seen.kind == "generation.started" and seen.event.get("mode") == "restart":
+            text = ""
+        elif seen.kind == "text.delta":
+            text += seen.event["text"]
+    return text

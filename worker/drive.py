@@ -1,0 +1,142 @@
+"""One attempt at one provider: pull the answer, hand it to the writer, and stop for whatever comes first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from broker.client import Broker
+from broker.errors import LogUnavailable, ProviderError
+from broker.events import CONTENT_TYPES, Retrying
+from broker.request import GenerationRequest
+from broker.values import CancelReason, ErrorInfo, Usage
+from worker.providers.base import Call, Finish, Provider, UsageUpdate
+from worker.upstream import retrying
+from worker.writer import LogWriter
+
+_log = logging.getLogger(__name__)
+
+_WATCH_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the attempt ended; exactly one of the first five is set."""
+
+    finish: Finish | None = None
+    error: ErrorInfo | None = None
+    cancelled: CancelReason | None = None
+    handed_over: bool = False
+    lost: bool = False
+    """The log is no longer ours: nothing more may be written."""
+    usage: Usage | None = None
+
+
+class Drive:
+    """Runs the provider as an inner task, so that a cancel reaches its socket without touching the queue's task."""
+
+    def __init__(
+        self, broker: Broker, generation: str, writer: LogWriter, request: GenerationRequest, *, deadline_s: float
+    ) -> None:
+        self._broker = broker
+        self._settings = broker.settings
+        self._generation = generation
+        self.writer = writer
+        self._request = request
+        self._deadline_s = deadline_s
+        self._hand_over = asyncio.Event()
+        self._usage: Usage | None = None
+
+    def hand_over(self) -> None:
+        """Stop here; another worker goes on."""
+        self._hand_over.set()
+
+    async def run(self, provider: Provider, call: Call) -> Outcome:
+        """The provider's whole answer, or the first reason to stop: cancel, deadline, hand-over, loss of the log."""
+        loop = asyncio.get_running_loop()
+        asked = self.writer.cancel_asked
+        watches: list[asyncio.Future[Any]] = [
+            loop.create_task(self._answer(provider, call)),
+            loop.create_task(asyncio.sleep(max(self._deadline_s, 0))),
+            loop.create_task(self._hand_over.wait()),
+            loop.create_task(self._unwatched()),
+        ]
+        answer, deadline, hand_over, unwatched = watches
+        try:
+            await asyncio.wait([*watches, asked, self.writer.stopped], return_when=asyncio.FIRST_COMPLETED)
+            if self.writer.stopped.done():
+                return Outcome(lost=True)
+            if asked.done():
+                return self._outcome(cancelled=asked.result())
+            if answer.done():
+                return answer.result()
+            if deadline.done():
+                return self._outcome(cancelled="deadline")
+            if unwatched.done():
+                return self._outcome(cancelled="unwatched")
+            return self._outcome(handed_over=hand_over.done())
+        finally:
+            for task in watches:
+                task.cancel()
+            # The provider's socket is closed once its task has ended.
+            await asyncio.gather(*watches, return_exceptions=True)
+
+    def _outcome(self, **how: Any) -> Outcome:
+        return Outcome(**how, usage=self._usage)
+
+    async def _answer(self, provider: Provider, call: Call) -> Outcome:
+        try:
+            async for attempt in retrying(self._settings.max_retries, lambda: self.writer.token_out, self._announce):
+                with attempt:
+                    return self._outcome(finish=await self._pull(provider, call))
+        except ProviderError as error:
+            return self._outcome(error=_info(error))
+        except Exception:
+            _log.exception("%s: provider %s failed in a way it should not", self._generation, provider.name)
+        return self._outcome(error=ErrorInfo("internal_error", "The provider's adapter failed.", retryable=True))
+
+    async def _announce(self, tries: int, pause_s: float, error: ProviderError) -> None:
+        self.writer.announce(Retrying(tries, round(pause_s, 3), _info(error)))
+
+    async def _pull(self, provider: Provider, call: Call) -> Finish:
+        stall_s, limit = self._settings.stall_s, self._settings.max_log_bytes
+        async with aclosing(provider.stream(call)) as items:
+            while True:
+                try:
+                    async with asyncio.timeout(stall_s):
+                        item = await anext(items, None)
+                except TimeoutError:
+                    raise ProviderError(
+                        f"the provider has sent nothing for {stall_s:g} s", code="provider_stalled", retryable=True
+                    ) from None
+                if isinstance(item, CONTENT_TYPES):
+                    self.writer.write(item)
+                    if self.writer.bytes > limit:
+                        raise ProviderError(f"the answer is larger than {limit} bytes", code="output_too_large")
+                    await self.writer.room()
+                elif isinstance(item, UsageUpdate):
+                    self._usage = item.usage
+                elif isinstance(item, Finish):
+                    self._usage = item.usage or self._usage
+                    return item
+                else:
+                    raise ProviderError("the answer broke off", code="provider_truncated", retryable=True)
+
+    async def _unwatched(self) -> None:
+        """Return when nobody has watched for as long as the request allows; never, where it does not care."""
+        if self._request.on_disconnect == "continue":
+            await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            with contextlib.suppress(LogUnavailable):
+                unwatched, limit = await self._broker.scripts.watch(self._generation)
+                if unwatched >= limit > 0:
+                    return
+
+
+def _info(error: ProviderError) -> ErrorInfo:
+    return ErrorInfo(error.code, error.message, error.can_retry, error.status)

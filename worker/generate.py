@@ -1,0 +1,237 @@
+"""The one task: claim a log, drive its provider, write, end. design.md decisions 2-8."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from broker.client import Broker
+from broker.errors import Fenced, GenerationNotFound, LogUnavailable, RejoinderError, UnknownModel
+from broker.events import CONTENT_TYPES, Cancelled, Completed, ContentEvent, Failed, Mode, Started, TextDelta, event_to_json
+from broker.jobs import ending_head
+from broker.position import START, Position
+from broker.request import GenerationRequest
+from broker.scripts import Claim, Ending, Fence, Refusal
+from broker.values import ErrorInfo
+from worker.batcher import Batcher
+from worker.drive import Drive, Outcome
+from worker.providers.base import Call, Provider
+from worker.providers.registry import Registry
+from worker.writer import LogWriter, Origin
+
+_log = logging.getLogger(__name__)
+
+WORKER_LOST = ErrorInfo("worker_lost", "The workers of this generation died; it has no attempts left.", retryable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The log has ended, or is gone: the job may leave the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another owner may still live: come back in so many ms."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Released in good order: any worker may take it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Somebody else owns the log now: leave the queue to them."""
+
+
+Result: TypeAlias = Done | Busy | HandedOver | Lost
+
+
+class Generator:
+    """Runs generations in this process; one :meth:`run` per job."""
+
+    def __init__(self, broker: Broker, registry: Registry) -> None:
+        self._broker = broker
+        self._registry = registry
+        self._running: dict[str, Drive] = {}
+        self.whole_since = asyncio.get_running_loop().time()
+        """Since when this process's connections to Redis have been whole; set anew at every trouble."""
+        self._draining = False
+
+    @property
+    def running(self) -> dict[str, Drive]:
+        """The generations that run here, by id."""
+        return self._running
+
+    def look(self, generation: str) -> None:
+        """Somebody wants this generation's cancel flag looked at."""
+        drive = self._running.get(generation)
+        if drive is not None:
+            drive.writer.look()
+
+    def hand_over(self) -> None:
+        """Let go of everything that runs here, in good order."""
+        self._draining = True
+        for drive in self._running.values():
+            drive.hand_over()
+
+    async def run(self, generation: str) -> Result:
+        """Drive one generation to its end, or to the end of our part in it. Raises ``LogUnavailable`` before a claim."""
+        owner = secrets.token_hex(16)
+        try:
+            claim = await self._claim(generation, owner)
+            if isinstance(claim, Refusal):
+                return await self._refused(generation, claim)
+            request = await self._broker.jobs.request(generation)
+        except GenerationNotFound:
+            return Done()
+        except LogUnavailable:
+            self.whole_since = asyncio.get_running_loop().time()
+            raise
+        return await self._drive(generation, owner, claim, request)
+
+    async def _claim(self, generation: str, owner: str) -> Claim | Refusal:
+        settings = self._broker.settings
+        event = event_to_json(Failed(WORKER_LOST))
+        return await self._broker.log.claim(
+            generation,
+            owner,
+            lease_ms=int(settings.lease_s * 1000),
+            max_attempts=settings.max_attempts,
+            whole_ms=int((asyncio.get_running_loop().time() - self.whole_since) * 1000),
+            lost=(ending_head(event), msgspec.json.encode(WORKER_LOST)),
+        )
+
+    async def _refused(self, generation: str, refusal: Refusal) -> Result:
+        if refusal.kind == "busy":
+            return Busy(refusal.wait_ms)
+        if refusal.kind == "lost":
+            await self._broker.count_ended(generation)
+        return Done()
+
+    async def _drive(self, generation: str, owner: str, claim: Claim, request: GenerationRequest) -> Result:
+        try:
+            provider, model = self._registry.resolve(request.model)
+        except UnknownModel as error:
+            provider, model = None, request.model
+            refused = Outcome(error=ErrorInfo(error.code, error.message))
+        else:
+            refused = None
+        mode, prefix = await self._mode(generation, claim, provider, model)
+        writer = self._writer(generation, owner, claim, request, Origin(provider.name if provider else "", model, mode, prefix))
+        drive = Drive(self._broker, generation, writer, request, deadline_s=claim.deadline_ms / 1000)
+        self._running[generation] = drive
+        if self._draining:
+            drive.hand_over()
+        if claim.cancel and not writer.cancel_asked.done():
+            writer.cancel_asked.set_result(claim.cancel)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                appends = asyncio.get_running_loop().create_task(writer.run())
+                stack.push_async_callback(_stop, appends)
+                call = Call(request, model, list(prefix))
+                outcome = refused or await drive.run(provider, call) if provider else refused
+        finally:
+            del self._running[generation]
+        return await self._finish(generation, writer, outcome or Outcome())
+
+    async def _mode(
+        self, generation: str, claim: Claim, provider: Provider | None, model: str
+    ) -> tuple[Mode, list[ContentEvent]]:
+        """``continue`` where it was asked for and the model and the log allow it: plain text only, nothing half open."""
+        if claim.attempt == 1 or claim.on_worker_loss != "continue" or provider is None:
+            return "restart", []
+        if not provider.can_continue(model):
+            return "restart", []
+        prefix = await self._content(generation, claim.top)
+        plain = all(event_is_text(event) for event in prefix)
+        return ("continue", prefix) if prefix and plain else ("restart", [])
+
+    async def _content(self, generation: str, top: Position) -> list[ContentEvent]:
+        """The content that stands in the log up to ``top``: that of the last attempt that was not void."""
+        content: list[ContentEvent] = []
+        async for batch in self._broker.log.entries(generation, START, top):
+            for entry in batch:
+                event = entry.event
+                if isinstance(event, Started) and event.mode == "restart":
+                    content.clear()
+                elif isinstance(event, CONTENT_TYPES):
+                    content.append(event)
+        return content
+
+    def _writer(
+        self, generation: str, owner: str, claim: Claim, request: GenerationRequest, origin: Origin
+    ) -> LogWriter:
+        async def reclaim() -> tuple[Fence, Claim]:
+            fresh = secrets.token_hex(16)
+            while isinstance(again := await self._claim(generation, fresh), Refusal):
+                if again.kind != "busy":
+                    raise Fenced
+                await asyncio.sleep(min(again.wait_ms / 1000 + 0.01, 1.0))
+            return Fence(fresh, again.epoch), again
+
+        delivery = request.delivery
+        return LogWriter(
+            self._broker.log,
+            generation,
+            Fence(owner, claim.epoch),
+            claim,
+            origin,
+            batcher=Batcher(delivery.batch, delivery.window_ms / 1000),
+            lease_s=self._broker.settings.lease_s,
+            reclaim=reclaim,
+        )
+
+    async def _finish(self, generation: str, writer: LogWriter, outcome: Outcome) -> Result:
+        if outcome.handed_over:
+            return HandedOver() if await writer.release() else Lost()
+        if outcome.lost or await writer.end(_ending(outcome)) == "lost":
+            stopped = writer.stopped.result() if writer.stopped.done() else None
+            return Lost() if isinstance(stopped, Fenced) else Done()
+        with contextlib.suppress(RejoinderError):
+            await self._broker.count_ended(generation)
+        return Done()
+
+
+def event_is_text(event: ContentEvent) -> bool:
+    """Whether a provider can be given this as the beginning of its own answer."""
+    return isinstance(event, TextDelta)
+
+
+def _ending(outcome: Outcome) -> Ending:
+    usage = outcome.usage
+    event: Completed | Failed | Cancelled
+    status: Literal["completed", "failed", "cancelled"]
+    error = b""
+    reason = ""
+    if outcome.cancelled is not None:
+        event, status = Cancelled(outcome.cancelled, usage), "cancelled"
+    elif outcome.finish is not None:
+        finish = outcome.finish
+        event = Completed(finish.reason, finish.provider_reason, finish.stop_sequence, usage)
+        status, reason = "completed", finish.reason
+    else:
+        info = outcome.error or ErrorInfo("internal_error", "The worker failed.", retryable=True)
+        event, status, error = Failed(info, usage), "failed", msgspec.json.encode(info)
+    return Ending(
+        status=status,
+        head=ending_head(event_to_json(event)),
+        output_tokens=usage.output_tokens if usage else None,
+        usage=msgspec.json.encode(usage) if usage else b"",
+        error=error,
+        finish_reason=reason,
+    )
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
