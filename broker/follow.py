@@ -42,7 +42,7 @@ class Follower:
     def __init__(self, after: Position = START) -> None:
         self.position = after
         self.ended = False
-        """The terminal event has been handed out."""
+        """The reader has the terminal event."""
 
     def on_page(self, page: Page, *, patient: bool = True) -> Step:
         """Take a page that was read from :attr:`position` inclusive.
@@ -59,13 +59,20 @@ class Follower:
             if not entries or entries[0].position != self.position:
                 self.position = START
                 return Step("reset")
+            self.ended = isinstance(entries[0].event, TERMINAL_TYPES)
             entries = entries[1:]
         return Step("entries", self._take(entries), at_tail=not page.full)
 
-    def on_notice(self, entries: list[Entry]) -> list[Entry] | None:
-        """Take the entries of a notice if they continue the position densely in its epoch; ``None`` = read a page."""
+    def on_notice(self, entries: list[Entry], previous: Position) -> list[Entry] | None:
+        """Take the entries of a notice that follow the position; ``None`` = read a page.
+
+        ``previous`` is the entry that stands before them in the log: what shares no entry with this reader's past may
+        be another history.
+        """
         first, last = entries[0].position, entries[-1].position
-        if first.epoch != self.position.epoch or first.seq > self.position.seq + 1:
+        if previous == self.position:
+            return self._take(entries)
+        if first.epoch != self.position.epoch or first.seq > self.position.seq:
             return None
         if last.seq <= self.position.seq:
             return []

@@ -49,6 +49,8 @@ class Subscription:
 
     def offer(self, notice: Notice) -> None:
         """Take a notice, or note that a page is needed."""
+        if self._page:
+            return
         if not notice.entries or len(self._notices) >= NOTICES_HELD or self._held + notice.size > BYTES_HELD:
             self.need_page()
             return
@@ -57,9 +59,7 @@ class Subscription:
         self._wake.set()
 
     def need_page(self) -> None:
-        """Drop what is held: the next read must be a page."""
-        self._notices.clear()
-        self._held = 0
+        """What is held is still good; behind it the next read must be a page."""
         self._page = True
         self._wake.set()
 
@@ -70,11 +70,13 @@ class Subscription:
         else:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), timeout_s)
-        self._wake.clear()
-        notices = [] if self._page else list(self._notices)
+        notices = list(self._notices)
         self._notices.clear()
         self._held = 0
-        self._page = False
+        if not notices:
+            self._page = False
+        if not self._page:
+            self._wake.clear()
         return notices
 
 
@@ -130,14 +132,17 @@ class Hub:
     @contextlib.asynccontextmanager
     async def subscribe(self, generation: str) -> AsyncIterator[Subscription]:
         """A viewer's hints. The first read of the log belongs behind :meth:`ready`, or it may miss what comes between."""
+        viewer = Subscription()
         channel = self._channels.get(generation)
+        fresh = channel is None
         if channel is None:
             channel = self._channels[generation] = _Channel()
             self._by_name[self._keys.channel(generation).encode()] = generation
-            await self._command("subscribe", generation)
-        viewer = Subscription()
+        # Before any await: a channel without viewers is dropped by whoever leaves it last.
         channel.viewers.add(viewer)
         try:
+            if fresh:
+                await self._command("subscribe", generation)
             yield viewer
         finally:
             channel.viewers.discard(viewer)

@@ -1,4 +1,7 @@
-"""Notices as the scripts publish them: ``E <epoch> <seq> <n>\\n`` and n times ``<field size> <value size>\\n<bytes>``."""
+"""Notices as the scripts publish them: n entries from ``<epoch>-<seq>`` on.
+
+``E <epoch> <seq> <n> <epoch before>\\n`` and n times ``<field size> <value size>\\n<field><value>``; ``H`` = no entries.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ class Notice:
     entries: list[Entry] = field(default_factory=list[Entry])
     top: Position | None = None
     """The last entry the notice speaks of; ``None`` when the log was deleted."""
+    previous: Position | None = None
+    """The entry before the first one: only who stands there may take the entries."""
     size: int = 0
 
 
@@ -43,4 +48,4 @@ def _parse(data: bytes) -> Notice:
             raise ValueError("cut short")
         entries.append(Entry(Position(epoch, seq), decode_entry(body[end + 1 : middle], body[middle:after])))
         at = after
-    return Notice(entries, top, len(data))
+    return Notice(entries, top, Position(int(words[4]), first - 1), len(data))

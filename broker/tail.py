@@ -12,6 +12,7 @@ from broker.follow import Follower, Page, Step
 from broker.hub import Hub, Subscription
 from broker.log import StreamLog
 from broker.merge import merge_entries
+from broker.notices import Notice
 from broker.position import Position
 from broker.tail_items import Batch, Live, Reset, TailItem
 
@@ -80,7 +81,7 @@ class Tail:
             fresh: list[Entry] = []
             whole = True
             for notice in notices:
-                taken = None if self._follower.ended else self._follower.on_notice(notice.entries)
+                taken = self._take(notice)
                 if taken is None:
                     whole = False
                     break
@@ -89,6 +90,11 @@ class Tail:
                 yield fresh
             if not whole:
                 return
+
+    def _take(self, notice: Notice) -> list[Entry] | None:
+        if self._follower.ended or notice.previous is None:
+            return None
+        return self._follower.on_notice(notice.entries, notice.previous)
 
     async def _step(self, hints: Subscription) -> Step:
         """Read a page and take it; a position beyond the tail waits for the writer's repair."""

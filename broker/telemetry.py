@@ -1,7 +1,8 @@
 """Every metric, in one place, as Prometheus reads it.
 
 What the whole fleet did is kept in Redis and is the same at every node: aggregate it with ``max``. What one node does
-is counted in plain integers, because a stream's hot path should pay for an addition and no more: aggregate with ``sum``.
+is counted in plain integers, because a stream's hot path should pay for an addition and no more: aggregate with
+``sum``.
 """
 
 from __future__ import annotations

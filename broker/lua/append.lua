@@ -12,7 +12,7 @@ local now = now_ms()
 if there == count then
   redis.call('HSET', JOB, 'lease_until', text(now + lease))
 else
-  add(ARGV[5], epoch, first + there, rest(8 + 2 * there))
+  add(ARGV[5], tonumber(h[4]), epoch, first + there, rest(8 + 2 * there))
   redis.call('HSET', JOB, 'lease_until', text(now + lease), 'top', text(epoch), 'seq', text(first + count - 1))
   if started ~= '' then
     redis.call('HSET', JOB, 'status', 'running')

@@ -15,15 +15,16 @@ local function id(epoch, seq)
   return text(epoch) .. '-' .. text(seq)
 end
 
--- A notice carries the entries while they are small; otherwise only that there are some.
-local function notice(channel, epoch, first, pairs_)
+-- A notice carries the entries while they are small; otherwise only that there are some. `before` is the epoch of the
+-- entry before the first one: a reader who stands elsewhere must not take them.
+local function notice(channel, before, epoch, first, pairs_)
   local size, parts = 0, {}
   for i = 1, #pairs_, 2 do
     local field, value = pairs_[i], pairs_[i + 1]
     size = size + #field + #value
     parts[#parts + 1] = #field .. ' ' .. #value .. '\n' .. field .. value
   end
-  local head = 'E ' .. text(epoch) .. ' ' .. text(first) .. ' ' .. (#pairs_ / 2) .. '\n'
+  local head = 'E ' .. text(epoch) .. ' ' .. text(first) .. ' ' .. (#pairs_ / 2) .. ' ' .. text(before) .. '\n'
   if size > NOTICE_LIMIT then
     redis.call('PUBLISH', channel, 'H' .. string.sub(head, 2))
   else
@@ -55,7 +56,8 @@ end
 -- Append the one terminal entry and close the log: status, times and TTLs in the same step.
 -- `head` is the event's JSON without its closing brace and without `timing`.
 local function terminate(now, channel, epoch, seq, status, head, output_tokens, extra)
-  local h = redis.call('HMGET', JOB, 'created_at', 'started_at', 'first_token_at', 'retention_ms', 'tombstone_ms')
+  local h = redis.call('HMGET', JOB, 'created_at', 'started_at', 'first_token_at', 'retention_ms', 'tombstone_ms',
+    'top')
   local took = timing(now, tonumber(h[1]), tonumber(h[2] or nil), tonumber(h[3] or nil), tonumber(output_tokens))
   local value = head .. ',"timing":' .. took .. '}'
   redis.call('XADD', LOG, 'NOMKSTREAM', id(epoch, seq), 'j', value)
@@ -68,5 +70,5 @@ local function terminate(now, channel, epoch, seq, status, head, output_tokens, 
   redis.call('PEXPIRE', LOG, retention)
   redis.call('PEXPIRE', KEYS[3], retention)
   redis.call('PEXPIRE', JOB, retention + tombstone)
-  notice(channel, epoch, seq, { 'j', value })
+  notice(channel, tonumber(h[6]), epoch, seq, { 'j', value })
 end

@@ -12,11 +12,11 @@ local function compare(h, owner, epoch, first, count)
   return math.min(there, count), nil
 end
 
-local function add(channel, epoch, first, pairs_)
+local function add(channel, before, epoch, first, pairs_)
   for i = 1, #pairs_, 2 do
     redis.call('XADD', LOG, 'NOMKSTREAM', id(epoch, first + (i - 1) / 2), pairs_[i], pairs_[i + 1])
   end
-  if #pairs_ > 0 then notice(channel, epoch, first, pairs_) end
+  if #pairs_ > 0 then notice(channel, before, epoch, first, pairs_) end
 end
 
 local function rest(from)

@@ -9,7 +9,9 @@ if ended(h[1]) then
   return { there == count + 1 and 'ok' or 'ended' }
 end
 local now = now_ms()
-add(ARGV[4], epoch, first + there, rest(12 + 2 * there))
+local last = rest(12 + 2 * there)
+add(ARGV[4], tonumber(h[4]), epoch, first + there, last)
+if #last > 0 then redis.call('HSET', JOB, 'top', text(epoch)) end
 if ARGV[11] ~= '' then redis.call('HSETNX', JOB, 'first_token_at', text(now)) end
 terminate(now, ARGV[4], epoch, first + count, ARGV[5], ARGV[6], ARGV[7],
   { 'usage', ARGV[8], 'error', ARGV[9], 'finish_reason', ARGV[10] })

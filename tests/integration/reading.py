@@ -1,0 +1,64 @@
+"""Reading a generation through the broker's door, recorded for the history checker."""
+
+from __future__ import annotations
+
+import json
+from contextlib import aclosing
+from typing import Any, Literal
+
+from broker.client import Broker
+from broker.events import Entry, event_to_json
+from broker.position import START, Position
+from broker.request import GenerationRequest
+from broker.tail_items import Batch, Live, Reset
+from tests.support.history import Seen, Viewer
+
+
+def request(tokens: int = 40, rate: float = 200.0, *, prompt: str = "Tell me.", **fields: Any) -> GenerationRequest:
+    """A demo generation; further demo options under ``options``, other fields as keywords."""
+    options = {"tokens": tokens, "rate": rate, **fields.pop("options", {})}
+    return GenerationRequest(model="demo/demo-1", input=prompt, provider_options=options, **fields)
+
+
+def seen(entry: Entry) -> Seen:
+    """An entry as a client would see it."""
+    return Seen(str(entry.position), json.loads(event_to_json(entry.event)))
+
+
+async def read(
+    broker: Broker,
+    generation: str,
+    after: Position = START,
+    *,
+    replay: Literal["merged", "exact"] = "exact",
+    stop_after: int | None = None,
+    viewer: Viewer | None = None,
+) -> Viewer:
+    """Read to the end, or until ``stop_after`` more events; goes on in ``viewer`` where one is given."""
+    viewer = viewer or Viewer("reader", generation)
+    taken = 0
+    async with aclosing(broker.tail(generation, after, replay=replay)) as items:
+        async for item in items:
+            match item:
+                case Live():
+                    viewer.seen.append(Seen(None, {"type": "stream.live"}))
+                case Reset():
+                    viewer.seen.append(Seen(None, {"type": "stream.reset"}))
+                case Batch(entries=entries):
+                    for entry in entries:
+                        viewer.seen.append(seen(entry))
+                        taken += 1
+                        if stop_after is not None and taken >= stop_after:
+                            return viewer
+    viewer.clean_ends += 1
+    return viewer
+
+
+def events(viewer: Viewer) -> list[str]:
+    """The types a viewer saw, without deltas and ``stream.live``."""
+    return [s.kind for s in viewer.seen if not s.kind.endswith("delta") and s.kind != "stream.live"]
+
+
+def last_position(viewer: Viewer) -> Position:
+    """Where a viewer stands."""
+    return next((Position(*s.position) for s in reversed(viewer.seen) if s.id is not None), START)
