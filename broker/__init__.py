@@ -1,0 +1,1 @@
+"""The durable log on Redis; knows nothing of providers or HTTP."""

@@ -166,8 +166,8 @@ class Broker:
     async def ping(self) -> None:
         """Return if both servers answer."""
         with unavailable():
-            await self.redis.ping()  # pyright: ignore[reportGeneralTypeIssues]
-            await self.queue_redis.ping()  # pyright: ignore[reportGeneralTypeIssues]
+            await self.redis.ping()
+            await self.queue_redis.ping()
 
     async def queue_length(self) -> int:
         """Jobs that wait or run."""

@@ -15,6 +15,7 @@ from broker.position import Position
 from broker.record import created_record
 from broker.values import CancelReason, ErrorInfo, FinishReason, Mode, Timing, Usage
 
+
 class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
     """What all events share."""
 
@@ -132,6 +133,7 @@ DELTA_TYPES = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 CONTENT_TYPES = (*DELTA_TYPES, ToolCallStarted, ToolCallCompleted)
 TERMINAL_TYPES = (Completed, Failed, Cancelled)
 EVENT_TYPES = (Created, Started, Retrying, *CONTENT_TYPES, *TERMINAL_TYPES)
+
 
 class Entry(NamedTuple):
     """One event and where it stands; in a merged event ``position`` is that of the last entry it holds."""

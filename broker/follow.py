@@ -31,7 +31,7 @@ class Step:
     """What the reader may do after a page."""
 
     kind: Literal["entries", "reset", "ahead"]
-    """``ahead``: the position lies beyond the tail of a log that has not ended; its writer may be about to repair it."""
+    """``ahead``: the position lies beyond the tail of a log that has not ended; its writer may be repairing it."""
     entries: list[Entry] = field(default_factory=list[Entry])
     at_tail: bool = False
 

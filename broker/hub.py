@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
@@ -103,7 +103,7 @@ class Hub:
         self._log = log
         self._scripts = scripts
         self._node = node
-        self._pubsub: Any = redis.pubsub()
+        self._pubsub = redis.pubsub()
         self._channels: dict[str, _Channel] = {}
         self._by_name: dict[bytes, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -130,8 +130,8 @@ class Hub:
         return sum(len(channel.viewers) for channel in self._channels.values())
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, generation: str) -> AsyncIterator[Subscription]:
-        """A viewer's hints. The first read of the log belongs behind :meth:`ready`, or it may miss what comes between."""
+    async def subscribe(self, generation: str) -> AsyncGenerator[Subscription]:
+        """A viewer's hints. Read the log first behind :meth:`ready`, or miss what comes between."""
         viewer = Subscription()
         channel = self._channels.get(generation)
         fresh = channel is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 
@@ -86,11 +87,9 @@ class JobStore:
             if not replayed and idempotency:
                 await self._forget(idempotency, generation)
             raise
-        try:
+        # Committed: what can't be queued at this moment, the sweeper will queue.
+        with contextlib.suppress(LogUnavailable):
             await self._queue.enqueue(generation, life_ms=self._life_ms(request))
-        except LogUnavailable:
-            # The generation is committed: the sweeper queues what is not queued.
-            pass
         return Submitted(await self._records.get(generation, tenant=tenant), replayed=replayed)
 
     def _retention_ms(self, request: GenerationRequest) -> int:
@@ -119,7 +118,9 @@ class JobStore:
             if text(await self._redis.get(name)).startswith(f"{generation}\n"):
                 await self._redis.delete(name)
 
-    async def _commit(self, generation: str, request: GenerationRequest, tenant: str, idempotency: str, now: int) -> None:
+    async def _commit(
+        self, generation: str, request: GenerationRequest, tenant: str, idempotency: str, now: int
+    ) -> None:
         if await self._queue.length() >= self._settings.max_queue:
             raise QueueFull
         with unavailable():
@@ -167,7 +168,7 @@ class JobStore:
         """End and erase; frees the idempotency key. Raises ``GenerationNotFound``."""
         await self._records.get(generation, tenant=tenant)
         with unavailable():
-            idempotency = text(await self._redis.hget(self._keys.job(generation), "idempotency"))  # pyright: ignore[reportGeneralTypeIssues]
+            idempotency = text(await self._redis.hget(self._keys.job(generation), "idempotency"))
         outcome = await self._scripts.delete(generation, cancelled_head("deleted"))
         if outcome == "gone":
             raise GenerationNotFound

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 PERMANENT = ("queue", "queue:score", "doorbell", "active", "tenant:*", "stats")
-"""Names, behind the prefix, of keys without TTL: bounded because entries leave when their generation ends or expires."""
+"""Names, behind the prefix, of keys without TTL: bounded, as entries leave when their generation ends or expires."""
 
 ARQ_JOB = "arq:job:"
 ARQ_RETRY = "arq:retry:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from broker.errors import IllegalTransition
 from broker.events import (
     CONTENT_TYPES,
     Cancelled,
@@ -12,7 +13,6 @@ from broker.events import (
     Retrying,
     Started,
 )
-from broker.errors import IllegalTransition
 from broker.record import Status
 
 _WRITING: dict[type[Event], Status] = {

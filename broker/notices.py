@@ -1,6 +1,7 @@
 """Notices as the scripts publish them: n entries from ``<epoch>-<seq>`` on.
 
-``E <epoch> <seq> <n> <epoch before>\\n`` and n times ``<field size> <value size>\\n<field><value>``; ``H`` = no entries.
+A line ``E <epoch> <seq> <n> <epoch before>``, then n times a line ``<field size> <value size>`` and the bytes of both;
+``H`` instead of ``E`` where the entries are left out.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ return 1
 
 
 def job_to_bytes(job: dict[str, object]) -> bytes:
-    """arq's serializer: JSON instead of its default, pickle."""
+    """The serializer arq is given: JSON instead of its default, pickle."""
     return json.dumps(job).encode()
 
 
@@ -62,7 +62,7 @@ class JobQueue:
     async def ring(self) -> None:
         """Wake an idle worker."""
         with unavailable():
-            await self._redis.rpush(self._keys.doorbell, b"1")  # pyright: ignore[reportGeneralTypeIssues]
+            await self._redis.rpush(self._keys.doorbell, "1")
 
     async def length(self) -> int:
         """Jobs that wait or run."""

@@ -80,7 +80,7 @@ class RecordStore:
     async def find(self, generation: str, tenant: str | None = None) -> Record | None:
         """The record without its output, or None."""
         with unavailable():
-            values = await self._redis.hmget(self._keys.job(generation), *_FIELDS)  # pyright: ignore[reportGeneralTypeIssues]
+            values = await self._redis.hmget(self._keys.job(generation), *_FIELDS)
         return _record(generation, values, tenant)
 
     async def list(

@@ -117,14 +117,14 @@ class Reasoning(_Model):
     """How much the model may think: an effort word (OpenAI) or a budget in tokens (Anthropic)."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    budget_tokens: int | None = Field(None, ge=1)
+    budget_tokens: int | None = Field(default=None, ge=1)
 
 
 class Delivery(_Model):
     """How deltas are batched on their way into the log. The first token never waits."""
 
     batch: Literal["none", "time", "word", "line", "sentence"] = "time"
-    window_ms: int = Field(20, ge=0, le=1000)
+    window_ms: int = Field(default=20, ge=0, le=1000)
 
 
 class CancelAfter(_Model):
@@ -137,23 +137,23 @@ class GenerationRequest(_Model):
     """The body of ``POST /v1/generations``. Raises ``pydantic.ValidationError`` naming the field at fault."""
 
     model: str = Field(min_length=1, max_length=256, description="provider/name, or a bare name that is routed")
-    messages: list[Message] | None = Field(None, min_length=1, max_length=10_000)
-    input: str | None = Field(None, min_length=1, description="Short for one user message")
+    messages: list[Message] | None = Field(default=None, min_length=1, max_length=10_000)
+    input: str | None = Field(default=None, min_length=1, description="Short for one user message")
     instructions: str | None = None
-    max_output_tokens: int | None = Field(None, ge=1, le=10_000_000)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
     stop: str | list[str] | None = None
-    tools: list[Tool] | None = Field(None, max_length=512)
+    tools: list[Tool] | None = Field(default=None, max_length=512)
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
     response_format: dict[str, Any] | None = None
     reasoning: Reasoning | None = None
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
-        None, max_length=16
+        default=None, max_length=16
     )
     delivery: Delivery = Delivery()
-    retention_s: int | None = Field(None, ge=1, le=MAX_RETENTION_S)
-    deadline_s: float = Field(DEFAULT_DEADLINE_S, gt=0, le=MAX_DEADLINE_S)
+    retention_s: int | None = Field(default=None, ge=1, le=MAX_RETENTION_S)
+    deadline_s: float = Field(default=DEFAULT_DEADLINE_S, gt=0, le=MAX_DEADLINE_S)
     on_worker_loss: Literal["restart", "continue", "fail"] = "restart"
     on_disconnect: Literal["continue"] | CancelAfter = "continue"
     provider_options: dict[str, Any] | None = None

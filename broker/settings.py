@@ -22,54 +22,70 @@ class ProviderConfig(BaseModel):
 
     kind: Literal["openai"] = "openai"
     base_url: str
-    api_key_env: str | None = Field(None, description="The variable that holds the key; unset = no key is sent")
-    models: list[str] = Field(default_factory=list, description="Names shown in GET /v1/models")
-    can_continue: bool = Field(False, description="The server honours continue_final_message (vLLM)")
+    api_key_env: str | None = Field(default=None, description="The variable that holds the key; unset = no key is sent")
+    models: list[str] = Field(default_factory=list[str], description="Names shown in GET /v1/models")
+    can_continue: bool = Field(default=False, description="The server honours continue_final_message (vLLM)")
 
 
 class Settings(BaseSettings):
     """The settings of every process. Raises ``pydantic.ValidationError`` naming what does not hold."""
 
-    model_config = SettingsConfigDict(env_prefix="REJOINDER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="REJOINDER_", frozen=True, extra="ignore", populate_by_name=True)
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="The log: redis://, rediss:// or unix://")
-    queue_url: str | None = Field(None, description="The job queue; default: the server of the log")
-    key_prefix: str = Field("rejoinder", pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="Begins every Redis key")
-    api_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(
-        default_factory=dict, description="tenant:key,tenant2:key2; unset = open, on loopback only"
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="The log: redis://, rediss:// or unix://")
+    queue_url: str | None = Field(default=None, description="The job queue; default: the server of the log")
+    key_prefix: str = Field(
+        default="rejoinder", pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="Begins every Redis key"
     )
-    lease_s: float = Field(10.0, ge=0.5, le=600, description="How long a silent worker keeps its generation")
-    heartbeat_s: float = Field(15.0, gt=0, le=600, description="Silence on a stream before a heartbeat")
-    retention_s: int = Field(3600, ge=1, le=30 * 86400, description="How long a log stays after its end")
-    max_log_bytes: int = Field(8 * 2**20, ge=1024, description="Text one generation may hold")
-    max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Body one request may have")
-    max_queue: int = Field(10_000, ge=1, description="Generations that may wait or run; past that 503 queue_full")
-    max_jobs: int = Field(1000, ge=1, description="Generations one worker runs at once")
-    max_attempts: int = Field(3, ge=1, description="Workers a generation may lose before it fails as worker_lost")
-    max_retries: int = Field(5, ge=0, description="Retries of a refusing provider before the first token")
-    stall_s: float = Field(120.0, gt=0, description="Silence of a provider that counts as a stall")
-    connect_s: float = Field(10.0, gt=0, description="Time to connect to a provider")
-    drain_delay_s: float = Field(0.0, ge=0, description="How long a node serves on, unready, after SIGTERM")
-    worker_drain_s: float = Field(25.0, ge=0, description="How long a worker lets generations finish after SIGTERM")
-    hold_s: float = Field(30.0, ge=0, description="How long a stream request waits for Redis to come back")
-    send_timeout_s: float = Field(30.0, gt=0, description="How long a socket may take nothing before it is broken off")
+    api_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(
+        default_factory=dict[str, SecretStr], description="tenant:key,tenant2:key2; unset = open, on loopback only"
+    )
+    lease_s: float = Field(default=10.0, ge=0.5, le=600, description="How long a silent worker keeps its generation")
+    heartbeat_s: float = Field(default=15.0, gt=0, le=600, description="Silence on a stream before a heartbeat")
+    retention_s: int = Field(default=3600, ge=1, le=30 * 86400, description="How long a log stays after its end")
+    max_log_bytes: int = Field(default=8 * 2**20, ge=1024, description="Text one generation may hold")
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="Body one request may have")
+    max_queue: int = Field(
+        default=10_000, ge=1, description="Generations that may wait or run; past that 503 queue_full"
+    )
+    max_jobs: int = Field(default=1000, ge=1, description="Generations one worker runs at once")
+    max_attempts: int = Field(
+        default=3, ge=1, description="Workers a generation may lose before it fails as worker_lost"
+    )
+    max_retries: int = Field(default=5, ge=0, description="Retries of a refusing provider before the first token")
+    stall_s: float = Field(default=120.0, gt=0, description="Silence of a provider that counts as a stall")
+    connect_s: float = Field(default=10.0, gt=0, description="Time to connect to a provider")
+    drain_delay_s: float = Field(default=0.0, ge=0, description="How long a node serves on, unready, after SIGTERM")
+    worker_drain_s: float = Field(
+        default=25.0, ge=0, description="How long a worker lets generations finish after SIGTERM"
+    )
+    hold_s: float = Field(default=30.0, ge=0, description="How long a stream request waits for Redis to come back")
+    send_timeout_s: float = Field(
+        default=30.0, gt=0, description="How long a socket may take nothing before it is broken off"
+    )
     rate_limit: str | None = Field(
-        None, pattern=r"^[1-9][0-9]*/(second|minute|hour)$", description="Submits per tenant, e.g. 60/minute"
+        default=None, pattern=r"^[1-9][0-9]*/(second|minute|hour)$", description="Submits per tenant, e.g. 60/minute"
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
-        default_factory=list, description="Origins that browsers may call from, comma-separated; * = any"
+        default_factory=list[str], description="Origins that browsers may call from, comma-separated; * = any"
     )
-    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
-    node_name: str | None = Field(None, description="Sent as X-Rejoinder-Node; default: host and pid")
-    config: Path | None = Field(None, description="TOML file with [providers.NAME] and [routes] tables")
-    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY", description="OpenAI's key")
-    openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL", description="OpenAI's base URL")
+    log_format: Literal["text", "json"] = Field(default="text", description="Form of the log lines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged"
+    )
+    node_name: str | None = Field(default=None, description="Sent as X-Rejoinder-Node; default: host and pid")
+    config: Path | None = Field(default=None, description="TOML file with [providers.NAME] and [routes] tables")
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias="OPENAI_API_KEY", description="OpenAI's key"
+    )
+    openai_base_url: str | None = Field(
+        default=None, validation_alias="OPENAI_BASE_URL", description="OpenAI's base URL"
+    )
     anthropic_api_key: SecretStr | None = Field(
-        None, validation_alias="ANTHROPIC_API_KEY", description="Anthropic's key"
+        default=None, validation_alias="ANTHROPIC_API_KEY", description="Anthropic's key"
     )
     anthropic_base_url: str | None = Field(
-        None, validation_alias="ANTHROPIC_BASE_URL", description="Anthropic's base URL"
+        default=None, validation_alias="ANTHROPIC_BASE_URL", description="Anthropic's base URL"
     )
 
     @field_validator("api_keys", mode="before")
@@ -105,7 +121,7 @@ class Settings(BaseSettings):
         return self
 
     def file(self) -> FileConfig:
-        """The TOML file's tables; empty ones when no file is named. Raises ``ValueError`` for a file that is not whole."""
+        """The TOML file's tables; empty where no file is named. Raises ``ValueError`` for a file that is not whole."""
         if self.config is None:
             return FileConfig()
         try:
@@ -119,9 +135,7 @@ class FileConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    providers: dict[str, ProviderConfig] = Field(default_factory=dict)
+    providers: dict[str, ProviderConfig] = Field(default_factory=dict[str, ProviderConfig])
     routes: dict[str, str] = Field(
         default_factory=lambda: dict(_DEFAULT_ROUTES), description="Glob of a bare model name -> provider"
     )
-
-

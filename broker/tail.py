@@ -138,5 +138,3 @@ class Tail:
         if stat.cancel_after_ms is not None and not stat.ended:
             await self._hub.count_viewers(self._generation)
         return page
-
-

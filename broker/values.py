@@ -31,7 +31,7 @@ class ErrorInfo(msgspec.Struct, frozen=True):
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Durations by the clock of Redis, counted from submit: milliseconds; ``tokens_per_second`` from the first token."""
+    """Durations in ms by the clock of Redis, counted from submit; ``tokens_per_second`` from the first token."""
 
     queue_ms: int | None = None
     ttft_ms: int | None = None

@@ -95,7 +95,7 @@ class Drive:
                     return self._outcome(finish=await self._pull(provider, call))
         except ProviderError as error:
             return self._outcome(error=_info(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - an adapter that breaks its contract must still end its generation
             _log.exception("%s: provider %s failed in a way it should not", self._generation, provider.name)
         return self._outcome(error=ErrorInfo("internal_error", "The provider's adapter failed.", retryable=True))
 

@@ -13,7 +13,17 @@ import msgspec
 
 from broker.client import Broker
 from broker.errors import Fenced, GenerationNotFound, LogUnavailable, RejoinderError, UnknownModel
-from broker.events import CONTENT_TYPES, Cancelled, Completed, ContentEvent, Failed, Mode, Started, TextDelta, event_to_json
+from broker.events import (
+    CONTENT_TYPES,
+    Cancelled,
+    Completed,
+    ContentEvent,
+    Failed,
+    Mode,
+    Started,
+    TextDelta,
+    event_to_json,
+)
 from broker.jobs import ending_head
 from broker.position import START, Position
 from broker.request import GenerationRequest
@@ -84,7 +94,7 @@ class Generator:
             drive.hand_over()
 
     async def run(self, generation: str) -> Result:
-        """Drive one generation to its end, or to the end of our part in it. Raises ``LogUnavailable`` before a claim."""
+        """Drive one generation to its end, or to the end of our part. Raises ``LogUnavailable`` before a claim."""
         owner = secrets.token_hex(16)
         try:
             claim = await self._claim(generation, owner)
@@ -126,7 +136,9 @@ class Generator:
         else:
             refused = None
         mode, prefix = await self._mode(generation, claim, provider, model)
-        writer = self._writer(generation, owner, claim, request, Origin(provider.name if provider else "", model, mode, prefix))
+        writer = self._writer(
+            generation, owner, claim, request, Origin(provider.name if provider else "", model, mode, prefix)
+        )
         drive = Drive(self._broker, generation, writer, request, deadline_s=claim.deadline_ms / 1000)
         self._running[generation] = drive
         if self._draining:
@@ -146,7 +158,7 @@ class Generator:
     async def _mode(
         self, generation: str, claim: Claim, provider: Provider | None, model: str
     ) -> tuple[Mode, list[ContentEvent]]:
-        """``continue`` where it was asked for and the model and the log allow it: plain text only, nothing half open."""
+        """``continue`` where asked for and where model and log allow it: plain text only, nothing half open."""
         if claim.attempt == 1 or claim.on_worker_loss != "continue" or provider is None:
             return "restart", []
         if not provider.can_continue(model):
@@ -234,4 +246,3 @@ def _ending(outcome: Outcome) -> Ending:
 async def _stop(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-

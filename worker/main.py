@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
-from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -78,7 +77,7 @@ async def _hear_cancels(broker: Broker, generator: Generator) -> None:
     """Hear of cancels at once. A message that is lost costs at most a third of a lease: the next renewal tells, too."""
     redis = connect(broker.settings.redis_url, size=1)
     while True:
-        pubsub: Any = redis.pubsub()
+        pubsub = redis.pubsub()
         try:
             await pubsub.subscribe(broker.keys.control)
             for generation in list(generator.running):

@@ -103,7 +103,7 @@ class QueueWorker(Worker):
             if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
                 await asyncio.sleep(left)
                 return
-            rung: Any = await self._bell.blpop([self._keys.doorbell], timeout=left)  # pyright: ignore[reportGeneralTypeIssues]
+            rung = await self._bell.blpop([self._keys.doorbell], timeout=left)
             if rung is None:
                 return
             await self.start_jobs([rung[1]])
@@ -124,7 +124,7 @@ class QueueWorker(Worker):
             self._held.pop(ctx["job_id"], None)
 
     async def _refresh(self) -> None:
-        """Keep the in-progress keys of running jobs alive; the lease in the log is what counts, these are only hints."""
+        """Keep the in-progress keys of running jobs alive: hints, for the lease in the log is what counts."""
         while True:
             await asyncio.sleep(self._lease_ms / 3000)
             if self._held:

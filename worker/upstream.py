@@ -37,7 +37,7 @@ def retrying(
     token_out: Callable[[], bool],
     announce: Callable[[int, float, ProviderError], Awaitable[None]],
 ) -> AsyncRetrying:
-    """tenacity's loop with our policy.
+    """Tenacity's loop with our policy.
 
     ``token_out`` says whether a token has gone out; ``announce(tries, delay_s, error)`` is awaited before each pause.
     """

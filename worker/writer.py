@@ -7,6 +7,7 @@ design.md decisions 2-4.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -136,10 +137,8 @@ class LogWriter:
         renew_at = self.renewed_at + self._lease_s / 3
         if not batch and now < renew_at:
             until = min(renew_at, self._batcher.due_at or renew_at)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(until - now, 0.0))
-            except TimeoutError:
-                pass
             self._wake.clear()
             return
         await self._append(batch)
@@ -243,7 +242,7 @@ class LogWriter:
                 tries += 1
 
     async def end(self, ending: Ending) -> Literal["ok", "lost"]:
-        """Write what is left and the terminal entry; ``lost`` = the log is no longer ours, or somebody ended it first."""
+        """Write what is left and the terminal entry; ``lost`` = the log is no longer ours, or has been ended."""
         await self.drain()
         outcome: list[Literal["ok", "lost"]] = []
 

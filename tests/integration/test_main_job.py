@@ -9,7 +9,7 @@ import pytest
 
 from broker.client import Broker
 from broker.errors import GenerationNotFound, LogExpired, LogLost
-from broker.position import START, Position
+from broker.position import Position
 from tests.conftest import StartWorker
 from tests.integration.reading import events, last_position, read, request
 from tests.support.history import Viewer, answer, check
@@ -86,7 +86,7 @@ class TestEnding:
     """How generations end."""
 
     async def test_cancel_of_a_running_generation_keeps_the_partial_text(self, broker: Broker) -> None:
-        """cancelled is terminal, says why, and the text so far stays."""
+        """The end says why, and the text so far stays."""
         made = await broker.submit(request(4000, 100))
         await wait_until(lambda: _seq_at_least(broker, made.record.id, 6))
         await broker.cancel(made.record.id)
@@ -185,9 +185,7 @@ async def test_an_unknown_model_fails_with_a_code(broker: Broker, worker: asynci
     assert record.error.code == "unknown_model"
 
 
-async def test_a_lost_log_is_told_to_viewers_and_stops_the_provider(
-    broker: Broker, start_worker: StartWorker
-) -> None:
+async def test_a_lost_log_is_told_to_viewers_and_stops_the_provider(broker: Broker, start_worker: StartWorker) -> None:
     """FLUSHALL, as far as this generation goes: viewers are broken off within 5 s, later reads find nothing."""
     await start_worker()
     made = await broker.submit(request(4000, 50))
@@ -200,4 +198,3 @@ async def test_a_lost_log_is_told_to_viewers_and_stops_the_provider(
     with pytest.raises(GenerationNotFound):
         await broker.stat(made.record.id)
     assert await broker.log.tops([made.record.id]) == [None]
-    assert START < Position(1, 1)

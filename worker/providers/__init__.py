@@ -1,0 +1,1 @@
+"""Upstreams of answers."""

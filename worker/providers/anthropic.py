@@ -51,8 +51,8 @@ class AnthropicProvider:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
         body = request_to_anthropic(call)
         client = await self._connected()
-        import httpx2
-        from anthropic import AnthropicError, AsyncStream
+        import httpx2  # noqa: PLC0415
+        from anthropic import AnthropicError, AsyncStream  # noqa: PLC0415
 
         prefix = prefix_text(call.prefix)
         state = MessageState(self._upstream, Blocks(call.prefix), overlap=prefix[len(prefix.rstrip()) :])
@@ -98,18 +98,21 @@ class AnthropicProvider:
             return self._client
 
     def _make_client(self) -> AsyncAnthropic:
-        import httpx2
-        from anthropic import AsyncAnthropic
+        import httpx2  # noqa: PLC0415
+        from anthropic import AsyncAnthropic  # noqa: PLC0415
 
-        return AsyncAnthropic(
-            api_key=self._api_key,
-            base_url=self._base_url,
-            max_retries=0,
-            timeout=httpx2.Timeout(self._read_s, connect=self._connect_s, pool=self._connect_s),
-        )
+        try:
+            return AsyncAnthropic(
+                api_key=self._api_key,
+                base_url=self._base_url,
+                max_retries=0,
+                timeout=httpx2.Timeout(self._read_s, connect=self._connect_s, pool=self._connect_s),
+            )
+        except httpx2.InvalidURL as error:
+            raise self._upstream.broken(error, answered=False) from None
 
     def _failure(self, error: Exception, *, answered: bool, prefilled: bool) -> ProviderError:
-        from anthropic import APIStatusError
+        from anthropic import APIStatusError  # noqa: PLC0415
 
         if isinstance(error, APIStatusError):
             # In the middle of a stream the status is that of the stream: 200.

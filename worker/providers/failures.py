@@ -100,7 +100,7 @@ class Upstream:
 
     def broken(self, error: BaseException, *, answered: bool) -> ProviderError:
         """The connection failed: before the provider had answered, or in the middle of its answer."""
-        import httpx2
+        import httpx2  # noqa: PLC0415
 
         kind = type(error).__name__
         if answered and not isinstance(error, httpx2.TimeoutException):
@@ -162,4 +162,4 @@ def _as_status(code: object) -> int | None:
         number = int(str(code))
     except ValueError:
         return None
-    return number if _FIRST_ERROR <= number <= 599 else None  # noqa: PLR2004
+    return number if _FIRST_ERROR <= number <= 599 else None

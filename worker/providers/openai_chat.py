@@ -16,7 +16,7 @@ from worker.providers.openai_chat_map import ChatState, events_at_end, events_fr
 from worker.providers.openai_chat_request import request_to_openai
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, Omit
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -55,15 +55,20 @@ class OpenAIChatProvider:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
         body = request_to_openai(call, official=self.name == "openai")
         client = await self._connected()
-        import httpx2
-        from openai import AsyncStream, OpenAIError
+        import httpx2  # noqa: PLC0415
+        from openai import AsyncStream, OpenAIError  # noqa: PLC0415
 
         state = ChatState(self._upstream, Blocks(call.prefix), salt=uuid4().hex[:12])
         answered = False
         try:
             # Not chat.completions.create(): it builds 47 µs worth of models from each chunk, of which none is needed.
             async with await client.post(
-                "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
+                "/chat/completions",
+                body=body,
+                options={"headers": self._left_out()},
+                cast_to=object,
+                stream=True,
+                stream_cls=AsyncStream[object],
             ) as chunks:
                 answered = True
                 async for chunk in chunks:
@@ -101,23 +106,31 @@ class OpenAIChatProvider:
             return self._client
 
     def _make_client(self) -> AsyncOpenAI:
-        import httpx2
-        from openai import AsyncOpenAI, Omit
+        import httpx2  # noqa: PLC0415
+        from openai import AsyncOpenAI  # noqa: PLC0415
 
-        official = self.name == "openai"
-        # OPENAI_ORG_ID and OPENAI_PROJECT_ID are OpenAI's business only.
-        elsewhere = {} if official else {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}
-        no_key = {} if self._api_key else {"Authorization": Omit()}
-        return AsyncOpenAI(
-            api_key=self._api_key or "none",
-            base_url=self._base_url,
-            max_retries=0,
-            timeout=httpx2.Timeout(self._read_s, connect=self._connect_s, pool=self._connect_s),
-            default_headers={**elsewhere, **no_key},  # pyright: ignore[reportArgumentType]
-        )
+        try:
+            return AsyncOpenAI(
+                api_key=self._api_key or "none",
+                base_url=self._base_url,
+                max_retries=0,
+                timeout=httpx2.Timeout(self._read_s, connect=self._connect_s, pool=self._connect_s),
+            )
+        except httpx2.InvalidURL as error:
+            raise self._upstream.broken(error, answered=False) from None
+
+    def _left_out(self) -> dict[str, str | Omit]:
+        """What the SDK would send by itself, and must not."""
+        from openai import Omit  # noqa: PLC0415
+
+        names: list[str] = [] if self._api_key else ["Authorization"]
+        if self.name != "openai":
+            # OPENAI_ORG_ID and OPENAI_PROJECT_ID are OpenAI's business only.
+            names += ["OpenAI-Organization", "OpenAI-Project"]
+        return {name: Omit() for name in names}
 
     def _failure(self, error: Exception, *, answered: bool, prefilled: bool) -> ProviderError:
-        from openai import APIConnectionError, APIError, APIStatusError
+        from openai import APIConnectionError, APIError, APIStatusError  # noqa: PLC0415
 
         if isinstance(error, APIStatusError):
             return self._upstream.refused(error.status_code, error.body, error.response.headers, prefilled=prefilled)

@@ -1,6 +1,6 @@
 """Mends text that was cut inside a character. Pure.
 
-JSON can name half of a character (``"\\ud83e"``), and providers that cut their text by UTF-16 units send both halves in
+JSON can name half of a character by its UTF-16 escape, and providers that cut their text by UTF-16 units send both halves in
 two deltas. Neither half can be encoded as UTF-8, so neither may reach the log.
 """
 

@@ -1,0 +1,77 @@
+# Every target does its own set-up on a machine that has nothing but Python 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+PYTEST := $(BIN)/python -m pytest
+LOAD := -n 2 --dist loadgroup
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev fmt lint types test contract chaos golden bench docs check lock clean
+
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing (once) ..."
+	@$(PIP) install --no-deps -r requirements.lock
+	@$(PIP) install --no-deps -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@$(PIP) install --no-deps -r requirements-dev.lock
+	@touch $@
+
+setup: $(DEV) ## Make .venv with everything development needs
+
+demo: $(RUNTIME) ## The main job: an answer that survives two cuts and a change of node
+	@$(BIN)/rejoinder demo
+
+dev: $(RUNTIME) ## The whole service on this machine, at http://127.0.0.1:8000
+	@$(BIN)/rejoinder dev
+
+fmt: $(DEV) ## Format the code
+	@$(BIN)/ruff check -q --fix-only .
+	@$(BIN)/ruff format .
+
+lint: $(DEV) ## Check form, style and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+types: $(DEV) ## Check types, strictly, in source and tests
+	@$(BIN)/pyright
+
+test: $(DEV) ## The fast suite, documents included
+	@$(PYTEST) $(LOAD) -q -m "not chaos and not contract"
+
+contract: $(DEV) ## The black-box HTTP suite, and a fuzz over the OpenAPI schema
+	@$(PYTEST) -q -m contract
+
+chaos: $(DEV) ## Kill processes under load
+	@$(PYTEST) -q -m chaos --timeout 300
+
+golden: $(DEV) ## Rewrite the golden files from what the code says now
+	@REGOLD=1 $(PYTEST) -q -m golden -p no:randomly
+
+bench: $(DEV) ## Measure: latencies of the main job against stock arq
+	@$(BIN)/python -m bench
+
+docs: $(RUNTIME) ## Write the generated documents anew
+	@$(BIN)/python docs/generate.py
+
+check: lint types test contract chaos ## Exactly what CI runs
+
+lock: $(DEV) ## Compile the locks from pyproject.toml
+	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--allow-unsafe -o requirements.lock pyproject.toml
+	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--allow-unsafe --extra dev -o requirements-dev.lock pyproject.toml
+
+clean: ## Remove what the targets made
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
