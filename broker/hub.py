@@ -96,13 +96,14 @@ class _Channel:
 
 
 class Hub:
-    """Async context manager; owns its connection and its two tasks."""
+    """Async context manager; owns its client, of one connection, and its tasks."""
 
     def __init__(self, redis: Redis, keys: Keys, log: StreamLog, scripts: Scripts, node: str) -> None:
         self._keys = keys
         self._log = log
         self._scripts = scripts
         self._node = node
+        self._redis = redis
         self._pubsub = redis.pubsub()
         self._channels: dict[str, _Channel] = {}
         self._by_name: dict[bytes, str] = {}
@@ -123,6 +124,7 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
             await self._pubsub.aclose()
+            await self._redis.aclose()
 
     @property
     def viewers(self) -> int:

@@ -7,13 +7,13 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from fnmatch import fnmatch
-from typing import Any
+from typing import Any, cast
 
 import pytest
-import redis.asyncio as aioredis
 
 from broker.client import Broker
 from broker.keys import PERMANENT
+from broker.redis import connect
 from broker.settings import Settings
 from rejoinder.embedded import EmbeddedServer
 from worker.main import serve
@@ -42,7 +42,8 @@ def make_settings(redis_server: EmbeddedServer, key_prefix: str, monkeypatch: py
         monkeypatch.delenv(name, raising=False)
 
     def make(**values: Any) -> Settings:
-        return Settings(**{"redis_url": redis_server.url, "key_prefix": key_prefix, "node_name": "test", **values})
+        own: dict[str, Any] = {"redis_url": redis_server.url, "key_prefix": key_prefix, "node_name": "test"}
+        return Settings(**{**own, **values})
 
     return make
 
@@ -94,9 +95,9 @@ async def no_key_leaks(request: pytest.FixtureRequest, key_prefix: str) -> Async
     server: EmbeddedServer = request.getfixturevalue("redis_server")
     if server.pid is None:
         return
-    client = aioredis.Redis.from_url(server.url)
+    client = connect(server.url)
     try:
-        leaked = [name async for name in _without_ttl(client, key_prefix)]
+        leaked = [name async for name in _without_ttl(cast("Any", client), key_prefix)]
     finally:
         await client.aclose()
     assert leaked == []

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from redis.exceptions import RedisError
 
 from broker.client import Broker
-from broker.redis import connect, text
+from broker.redis import Redis, connect, text
 from broker.settings import Settings
 from worker.generate import Generator
 from worker.providers.registry import Registry
@@ -20,6 +20,7 @@ from worker.queue import QueueWorker
 
 _log = logging.getLogger(__name__)
 
+_RECONNECT_S = 0.2
 HAND_OVER_S = 2.0
 """How long the hand-over of what still runs may take."""
 
@@ -76,23 +77,29 @@ async def _drain(queue: QueueWorker, generator: Generator, drain_s: float) -> No
 async def _hear_cancels(broker: Broker, generator: Generator) -> None:
     """Hear of cancels at once. A message that is lost costs at most a third of a lease: the next renewal tells, too."""
     redis = connect(broker.settings.redis_url, size=1)
-    while True:
-        pubsub = redis.pubsub()
-        try:
-            await pubsub.subscribe(broker.keys.control)
-            for generation in list(generator.running):
-                generator.look(generation)
-            while True:
-                message = await pubsub.get_message(timeout=2.0)
-                if message is None:
-                    await pubsub.ping()
-                elif message["type"] == "message":
-                    generator.look(text(message["data"]))
-        except (RedisError, OSError):
-            await asyncio.sleep(0.2)
-        finally:
+    try:
+        while True:
             with contextlib.suppress(RedisError, OSError):
-                await pubsub.aclose()
+                await _listen(redis, broker.keys.control, generator)
+            await asyncio.sleep(_RECONNECT_S)
+    finally:
+        await redis.aclose()
+
+
+async def _listen(redis: Redis, channel: str, generator: Generator) -> None:
+    pubsub = redis.pubsub()
+    try:
+        await pubsub.subscribe(channel)
+        for generation in list(generator.running):
+            generator.look(generation)
+        while True:
+            message = await pubsub.get_message(timeout=2.0)
+            if message is None:
+                await pubsub.ping()
+            elif message["type"] == "message":
+                generator.look(text(message["data"]))
+    finally:
+        await pubsub.aclose()
 
 
 async def _main(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -155,5 +155,5 @@ class QueueWorker(Worker):
             task.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
-            await self.pool.aclose()
+            await self.pool.aclose(close_connection_pool=True)
             await self._bell.aclose()

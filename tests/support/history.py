@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Name: TypeAlias = Literal[
-    *("lost", "duplicate", "reorder", "gap", "phantom", "after-end", "false-end", "stuck", "mixed-attempt", "foreign")
+    "lost",
+    "duplicate",
+    "reorder",
+    "gap",
+    "phantom",
+    "after-end",
+    "false-end",
+    "stuck",
+    "mixed-attempt",
+    "foreign",
 ]
 
 TERMINAL = frozenset({"generation.completed", "generation.failed", "generation.cancelled"})

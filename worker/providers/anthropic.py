@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
-from json import JSONDecodeError
 from typing import TYPE_CHECKING
 
 from broker.errors import ProviderError
@@ -61,15 +61,16 @@ class AnthropicProvider:
             # Not messages.create(): it has no temperature any more, which the models it can still ask may be given.
             async with await client.post(
                 "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            ) as events:
+            ) as answer:
                 answered = True
-                async for event in events:
-                    for item in events_from_message(event, state):
+                # Iterated by itself, the SDK's stream passes over a frame without an event's name: a hole nobody sees.
+                async for frame in AsyncStream.raw_events(answer.response):
+                    for item in events_from_message(json.loads(frame.data), state) if frame.data else ():
                         yield item
         except (AnthropicError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             # The SDK's error text may hold the key, so it must not become a part of what is logged.
             raise self._failure(error, answered=answered, prefilled=bool(prefix)) from None
-        except (JSONDecodeError, UnicodeDecodeError):
+        except (json.JSONDecodeError, UnicodeDecodeError):
             raise malformed(f"{self.name}: an event is not JSON") from None
         for item in events_at_end(state):
             yield item
@@ -115,6 +116,5 @@ class AnthropicProvider:
         from anthropic import APIStatusError  # noqa: PLC0415
 
         if isinstance(error, APIStatusError):
-            # In the middle of a stream the status is that of the stream: 200.
             return self._upstream.refused(error.status_code, error.body, error.response.headers, prefilled=prefilled)
-        return self._upstream.broken(error.__cause__ or error, answered=answered)
+        return self._upstream.broken(error, answered=answered)

@@ -51,6 +51,8 @@ def events_from_message(event: object, state: MessageState) -> list[ProviderItem
     body = as_dict(event)
     if not body:
         raise malformed("an event is not a JSON object")
+    if body.get("error") or body.get("type") == "error":
+        raise state.upstream.refused(None, body, {})
     index = as_count(body.get("index")) or 0
     match body.get("type"):
         case "message_start":
@@ -68,8 +70,6 @@ def events_from_message(event: object, state: MessageState) -> list[ProviderItem
             return _count(as_dict(body.get("usage")), state)
         case "message_stop":
             state.ended = True
-        case "error":
-            raise state.upstream.refused(None, body, {})
         case _:
             # ping, and what this API may learn to say: its versioning policy asks clients to pass over it.
             pass

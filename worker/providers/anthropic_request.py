@@ -8,7 +8,7 @@ from typing import Any
 
 from broker.errors import ProviderError
 from broker.events import ContentEvent, TextDelta
-from broker.request import GenerationRequest, ImagePart, Message, RefusalPart, TextPart
+from broker.request import GenerationRequest, ImagePart, Message, TextPart
 from worker.providers.base import Call
 from worker.providers.shapes import as_dict
 
@@ -114,12 +114,11 @@ def _content(message: Message) -> list[dict[str, Any]]:
         return [{"type": "text", "text": message.content}] if message.content else []
     blocks: list[dict[str, Any]] = []
     for part in message.content:
-        match part:
-            case TextPart(text=text) | RefusalPart(refusal=text):
-                # An empty text block is refused.
-                blocks += [{"type": "text", "text": text}] if text else []
-            case ImagePart():
-                blocks.append({"type": "image", "source": _image(part.image_url.url)})
+        if isinstance(part, ImagePart):
+            blocks.append({"type": "image", "source": _image(part.image_url.url)})
+        elif text := part.text if isinstance(part, TextPart) else part.refusal:
+            # An empty text block is refused.
+            blocks.append({"type": "text", "text": text})
     return blocks
 
 

@@ -102,6 +102,9 @@ class Upstream:
         """The connection failed: before the provider had answered, or in the middle of its answer."""
         import httpx2  # noqa: PLC0415
 
+        if not isinstance(error, (httpx2.HTTPError, httpx2.InvalidURL)):
+            # An SDK's own wrapping says less than what it wraps.
+            error = error.__cause__ or error
         kind = type(error).__name__
         if answered and not isinstance(error, httpx2.TimeoutException):
             return self.error(f"the stream was broken off ({kind})", code="provider_truncated", retryable=True)

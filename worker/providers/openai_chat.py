@@ -136,4 +136,4 @@ class OpenAIChatProvider:
             return self._upstream.refused(error.status_code, error.body, error.response.headers, prefilled=prefilled)
         if isinstance(error, APIError) and not isinstance(error, APIConnectionError):
             return self._upstream.refused(None, error.body or {"message": error.message}, {})
-        return self._upstream.broken(error.__cause__ or error, answered=answered)
+        return self._upstream.broken(error, answered=answered)

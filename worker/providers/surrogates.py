@@ -1,7 +1,7 @@
 """Mends text that was cut inside a character. Pure.
 
-JSON can name half of a character by its UTF-16 escape, and providers that cut their text by UTF-16 units send both halves in
-two deltas. Neither half can be encoded as UTF-8, so neither may reach the log.
+JSON can name half of a character by its UTF-16 escape, and providers that cut their text by UTF-16 units send the
+halves in two deltas. Neither half can be encoded as UTF-8, so neither may reach the log.
 """
 
 from __future__ import annotations

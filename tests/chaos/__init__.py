@@ -1,0 +1,1 @@
+"""Processes die: a target of its own."""

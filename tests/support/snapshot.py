@@ -1,0 +1,43 @@
+"""A promoted stale replica, on one server: put a generation's keys back to how they stood at an earlier moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from broker.client import Broker
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The keys of one generation as DUMP gave them, with their TTL in ms."""
+
+    values: dict[str, tuple[bytes, int]]
+
+
+def _names(broker: Broker, generation: str) -> list[str]:
+    keys = broker.keys
+    return [keys.job(generation), keys.log(generation), keys.request(generation)]
+
+
+async def take(broker: Broker, generation: str) -> Snapshot:
+    """How the generation stands now, atomically."""
+    client = cast("Any", broker.redis)
+    pipe = client.pipeline(transaction=True)
+    for name in _names(broker, generation):
+        pipe.dump(name)
+        pipe.pttl(name)
+    answers = await pipe.execute()
+    return Snapshot(
+        {name: (answers[2 * n], answers[2 * n + 1]) for n, name in enumerate(_names(broker, generation)) if answers[2 * n]}
+    )
+
+
+async def restore(broker: Broker, generation: str, snapshot: Snapshot) -> None:
+    """Put it back, atomically: everything since is forgotten."""
+    client = cast("Any", broker.redis)
+    pipe = client.pipeline(transaction=True)
+    pipe.delete(*_names(broker, generation))
+    for name, (value, ttl) in snapshot.values.items():
+        pipe.restore(name, max(ttl, 0), value)
+    await pipe.execute()
