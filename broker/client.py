@@ -31,6 +31,7 @@ from broker.stats import FleetCounters, FleetStats
 from broker.sweeper import Sweeper
 from broker.tail import Tail
 from broker.tail_items import TailItem
+from broker.tasks import end
 from broker.values import CancelReason
 
 
@@ -66,7 +67,7 @@ class Broker:
                 stack.push_async_callback(self.queue_redis.aclose)
             await stack.enter_async_context(self.hub)
             sweep = asyncio.get_running_loop().create_task(self.sweeper.run())
-            stack.push_async_callback(_stop, sweep)
+            stack.push_async_callback(end, sweep)
             self._stack = stack.pop_all()
         return self
 
@@ -180,8 +181,3 @@ class Broker:
     async def fleet_stats(self) -> FleetStats:
         """Counters of the whole fleet."""
         return await self.counters.read()
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -23,6 +23,7 @@ from broker.notices import Notice, parse_notice
 from broker.position import Position
 from broker.redis import Redis
 from broker.scripts import Scripts
+from broker.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ class Subscription:
             await self._wake.wait()
         else:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
         notices = list(self._notices)
         self._notices.clear()
         self._held = 0
@@ -119,9 +121,7 @@ class Hub:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         with contextlib.suppress(RedisError, OSError):
             await self._pubsub.aclose()
             await self._redis.aclose()

@@ -13,6 +13,7 @@ from broker.client import Broker
 from broker.errors import LogUnavailable, ProviderError
 from broker.events import CONTENT_TYPES, Retrying
 from broker.request import GenerationRequest
+from broker.tasks import end
 from broker.values import CancelReason, ErrorInfo, Usage
 from worker.providers.base import Call, Finish, Provider, UsageUpdate
 from worker.upstream import retrying
@@ -80,10 +81,8 @@ class Drive:
                 return self._outcome(cancelled="unwatched")
             return self._outcome(handed_over=hand_over.done())
         finally:
-            for task in watches:
-                task.cancel()
             # The provider's socket is closed once its task has ended.
-            await asyncio.gather(*watches, return_exceptions=True)
+            await end(*watches)
 
     def _outcome(self, **how: Any) -> Outcome:
         return Outcome(**how, usage=self._usage)

@@ -28,6 +28,7 @@ from broker.jobs import ending_head
 from broker.position import START, Position
 from broker.request import GenerationRequest
 from broker.scripts import Claim, Ending, Fence, Refusal
+from broker.tasks import end
 from broker.values import ErrorInfo
 from worker.batcher import Batcher
 from worker.drive import Drive, Outcome
@@ -148,7 +149,7 @@ class Generator:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 appends = asyncio.get_running_loop().create_task(writer.run())
-                stack.push_async_callback(_stop, appends)
+                stack.push_async_callback(end, appends)
                 call = Call(request, model, list(prefix))
                 outcome = refused or await drive.run(provider, call) if provider else refused
         finally:
@@ -241,8 +242,3 @@ def _ending(outcome: Outcome) -> Ending:
         error=error,
         finish_reason=reason,
     )
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from broker.client import Broker
 from broker.redis import Redis, connect, text
 from broker.settings import Settings
+from broker.tasks import end
 from worker.generate import Generator
 from worker.providers.registry import Registry
 from worker.queue import QueueWorker
@@ -51,14 +52,12 @@ async def serve(settings: Settings, *, environ: Mapping[str, str], stop: asyncio
             if stop.is_set():
                 await _drain(queue, generator, settings.worker_drain_s)
         finally:
-            for task in (*tasks, waiting):
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks, waiting)
             await queue.aclose()
             await registry.aclose()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
 
 
 async def _drain(queue: QueueWorker, generator: Generator, drain_s: float) -> None:

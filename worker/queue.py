@@ -22,6 +22,7 @@ from broker.keys import ARQ_IN_PROGRESS, Keys
 from broker.queue import TASK, JobQueue, job_from_bytes, job_to_bytes
 from broker.redis import connect, text
 from broker.request import MAX_DEADLINE_S
+from broker.tasks import end
 from worker.generate import Busy, Done, HandedOver, Lost, Result
 
 _log = logging.getLogger(__name__)
@@ -92,8 +93,7 @@ class QueueWorker(Worker):
                     self._trouble()
                     await asyncio.sleep(_BACK_OFF_S)
         finally:
-            refresh.cancel()
-            await asyncio.gather(refresh, return_exceptions=True)
+            await end(refresh)
 
     async def _wait_at_the_door(self) -> None:
         """Start jobs as their bells ring, until the next poll is due."""
@@ -151,9 +151,7 @@ class QueueWorker(Worker):
 
     async def aclose(self) -> None:
         """Close the connections of the queue."""
-        for task in list(self.tasks.values()):
-            task.cancel()
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await end(*self.tasks.values())
         with contextlib.suppress(RedisError, OSError):
             await self.pool.aclose(close_connection_pool=True)
             await self._bell.aclose()

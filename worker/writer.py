@@ -138,7 +138,8 @@ class LogWriter:
         if not batch and now < renew_at:
             until = min(renew_at, self._batcher.due_at or renew_at)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(until - now, 0.0))
+                async with asyncio.timeout(max(until - now, 0.0)):
+                    await self._wake.wait()
             self._wake.clear()
             return
         await self._append(batch)

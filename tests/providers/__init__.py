@@ -1,0 +1,1 @@
+"""The providers, against scripts and real sockets."""
