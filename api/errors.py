@@ -1,0 +1,194 @@
+"""From an error class to an HTTP answer: one table, and the problem body of RFC 9457. Contract section 3."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from broker import errors as e
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+MAX_FIELD_ERRORS = 20
+"""Fields at fault that one answer lists: a body of garbage must not be answered with a larger one."""
+
+
+class MalformedBody(e.InvalidRequest):
+    """The body is not JSON."""
+
+
+class InvalidFields(e.InvalidRequest):
+    """The request is well formed and can't be meant: ``errors`` holds (field, message) for each fault."""
+
+    def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
+        self.errors = [{"field": field, "message": text} for field, text in errors[:MAX_FIELD_ERRORS]]
+        field, text = errors[0]
+        super().__init__(f"{field}: {text}" if field else text, field=field or None)
+
+
+class UnsupportedMediaType(e.RequestError):
+    """The body must be application/json."""
+
+    code = "unsupported_media_type"
+
+
+class NoSuchRoute(e.RequestError):
+    """There is nothing at this path."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(e.RequestError):
+    """The path does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class Draining(e.ServiceError):
+    """The node is leaving; another one takes its place."""
+
+    code = "draining"
+    retryable = True
+    retry_after_s = 1.0
+
+
+STATUS: dict[type[e.RejoinderError], HTTPStatus] = {
+    e.RequestError: HTTPStatus.BAD_REQUEST,
+    e.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidFields: HTTPStatus.UNPROCESSABLE_ENTITY,
+    MalformedBody: HTTPStatus.BAD_REQUEST,
+    e.InvalidPosition: HTTPStatus.BAD_REQUEST,
+    e.ResumeNeedsKey: HTTPStatus.CONFLICT,
+    e.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    e.Forbidden: HTTPStatus.FORBIDDEN,
+    e.UnknownModel: HTTPStatus.NOT_FOUND,
+    e.GenerationNotFound: HTTPStatus.NOT_FOUND,
+    NoSuchRoute: HTTPStatus.NOT_FOUND,
+    MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    e.LogExpired: HTTPStatus.GONE,
+    e.LogDamaged: HTTPStatus.GONE,
+    e.IdempotencyConflict: HTTPStatus.CONFLICT,
+    e.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    e.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    e.ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.LogUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
+    Draining: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.LogLost: HTTPStatus.NOT_FOUND,
+}
+"""The status of every error a request can meet. Writers' and providers' errors end in the log, never in an answer."""
+
+
+def status_of(error: e.RejoinderError) -> HTTPStatus:
+    """The status of an error; 503 for one that should never have come this far."""
+    return STATUS.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def problem(error: e.RejoinderError, headers: dict[str, str] | None = None) -> Response:
+    """The answer that an error becomes."""
+    if type(error) not in STATUS:
+        log.error("an error came to a request that should not: %r", error)
+        error = e.RejoinderError("something is broken on our side; it has been logged")
+    status = status_of(error)
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": error.message,
+        "code": error.code,
+        "retryable": error.retryable,
+    }
+    if error.field:
+        body["field"] = error.field
+    if isinstance(error, InvalidFields):
+        body["errors"] = error.errors
+    return Response(msgspec.json.encode(body), status.value, {**_headers(error), **(headers or {})}, MEDIA_TYPE)
+
+
+def _headers(error: e.RejoinderError) -> dict[str, str]:
+    headers = {"cache-control": "no-store"}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, e.Unauthorized):
+        headers["www-authenticate"] = 'Bearer realm="rejoinder"'
+    return headers
+
+
+# -- what FastAPI calls ---------------------------------------------------------------------------------------------
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """One of our own errors."""
+    del request
+    if not isinstance(error, e.RejoinderError):
+        raise error
+    return problem(error)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """What the router refuses."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return problem(NoSuchRoute())
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return problem(MethodNotAllowed(), {"allow": ", ".join(_allowed(request))})
+    return problem(e.RequestError(str(error.detail)))
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    """A parameter that FastAPI found wrong. What was sent is not repeated: it may be a secret in the wrong place."""
+    del request
+    if not isinstance(error, RequestValidationError):
+        raise error
+    faults = [(".".join(map(str, fault["loc"][1:])), str(fault["msg"])) for fault in error.errors()]
+    return problem(InvalidFields(faults))
+
+
+async def on_unexpected(request: Request, error: Exception) -> Response:
+    """The last resort: no input may lead here."""
+    del request, error
+    return internal()
+
+
+async def on_disconnect(request: Request, error: Exception) -> Response:
+    """The client went away while it was sending; nobody reads this."""
+    del request, error
+    return Response(status_code=400)
+
+
+def internal() -> Response:
+    """The answer to an error of ours."""
+    body = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "code": "internal"}
+    body |= {"detail": "something is broken on our side; it has been logged", "retryable": False}
+    return Response(msgspec.json.encode(body), 503, None, MEDIA_TYPE)
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    e.RejoinderError: on_error,
+    HTTPException: on_http_error,
+    RequestValidationError: on_invalid,
+    ClientDisconnect: on_disconnect,
+    Exception: on_unexpected,
+}
+
+
+def _allowed(request: Request) -> list[str]:
+    methods: set[str] = set()
+    for method in ("DELETE", "GET", "HEAD", "POST"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            methods.add(method)
+    return sorted(methods)

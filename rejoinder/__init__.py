@@ -1,0 +1,1 @@
+"""The ``rejoinder`` command and the Python client: ``from rejoinder.client import Client``."""

@@ -1,0 +1,1 @@
+"""The commands, one module per group; each imports what is heavy only when it runs."""
