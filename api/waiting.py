@@ -26,7 +26,7 @@ async def wait_for_end(node: Node, request: Request, generation: str, tenant: st
     try:
         async with asyncio.TaskGroup() as group:
             poll = group.create_task(node.broker.wait(generation, timeout_s, tenant=tenant))
-            others = [group.create_task(_disconnected(request))]
+            others = [group.create_task(_disconnected(request)), group.create_task(node.drain.begun.wait())]
             await asyncio.wait([poll, *others], return_when=FIRST_COMPLETED)
             for task in (poll, *others):
                 task.cancel()

@@ -17,6 +17,7 @@ _COLOURS = ("cyan", "magenta", "green", "blue")
 _INDENT = "  │ "
 _WIDEST = 88
 _NARROWEST = 30
+_WORD_REST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class DemoView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._width = max(_NARROWEST, min(_WIDEST, console.width - 2))
+        self._width = max(_NARROWEST, min(_WIDEST, console.width) - _WORD_REST)
         self._column = 0
         self._styles: dict[str, str] = {}
         self._style = ""
@@ -73,9 +74,12 @@ class DemoView:
             return
         # What had been written while nobody listened comes first and as one event: shown apart from what is live.
         style = f"dim {self._style}" if self._awaits_replay and event.merged > 1 else self._style
+        if self._awaits_replay and event.merged > 1:
+            self._line(Text(f"{_INDENT}({event.merged} tokens were waiting in the log)", style="dim"))
         self._awaits_replay = False
         for word in _words(neutralise(event.text)):
-            self._word(word, style)
+            if word != " ":
+                self._word(word, style)
 
     def proof(self, checks: list[Check], took_s: float) -> None:
         """The verdict, on one screen."""
@@ -96,7 +100,8 @@ class DemoView:
 
     def _word(self, word: str, style: str) -> None:
         width = cell_len(word)
-        if self._column and self._column + width > self._width:
+        # A token may be the rest of a word: rows are broken at white space only, and end early enough for it.
+        if self._column and word.startswith(" ") and self._column + width > self._width:
             self._end_line()
         if not self._column:
             word = word.lstrip()

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from rejoinder.parent_death import Watchdog, preexec, watch
+from rejoinder.parent_death import Watchdog, dying_with_us, watch
 from rejoinder.ports import LOOPBACK, free_port
 
 _NAMES = ("redis-server", "valkey-server")
@@ -190,12 +190,11 @@ class EmbeddedServer:
         try:
             with (self._directory / "server.log").open("wb") as output:
                 self._process = subprocess.Popen(  # noqa: S603 - a server of ours, no shell
-                    [binary, "-"],
+                    dying_with_us([binary, "-"]),
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
                     cwd=self._directory,
-                    preexec_fn=preexec,  # noqa: PLW1509 - one system call, its library loaded before the fork
                     start_new_session=True,
                 )
         except OSError as error:

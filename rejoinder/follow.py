@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from rejoinder.client import Client
 from rejoinder.exits import ExitCode
 from rejoinder.progress import Progress
-from rejoinder.streaming import Note, Opened
+from rejoinder.streaming import EventStream, Note, Opened
 from rejoinder.terminal import Screen
-from rejoinder.viewer import Viewer, failed_code
+from rejoinder.viewer import Viewer, ended_with
 
 _TICK_S = 0.1
 
@@ -50,38 +50,44 @@ async def follow(
     Raises:
         ClientError: as :meth:`Client.stream` does.
     """
-
-    def on_note(note: Note) -> None:
-        if isinstance(note, Opened):
-            progress.opened(note.node)
-        else:
-            progress.lost()
-
-    stream = client.stream(progress.generation, after, on_note=on_note)
+    stream = client.stream(progress.generation, after, on_note=lambda note: _enter(progress, note))
     summary: str | None = None
     with _detach_on_signal() as stop:
         try:
-            async with stream, asyncio.TaskGroup() as group:
-                ticker = group.create_task(_tick(progress, viewer))
-                async for event in stream:
-                    progress.take(event, asyncio.get_running_loop().time())
-                    viewer.take(event)
-                ticker.cancel()
+            await _read(stream, progress, viewer)
             summary = progress.summary() if progress.end is not None else "nothing new: it had ended there"
-        except BaseExceptionGroup as failures:
-            # The ticker can't fail: what the group holds is the one error of the reading.
-            raise failures.exceptions[0] from None
         except asyncio.CancelledError:
             if stop.number is None:
                 raise
         finally:
             viewer.close(summary)
     if stop.number is None:
-        return failed_code(progress.end)
+        return ended_with(progress.end)
     command = shlex.join(_resume_command(progress.generation, stream.last_event_id, resume_options))
     screen.err.write(f"detached, the generation goes on. To resume:\n  {command}\n")
     screen.err.flush()
     return ExitCode(128 + stop.number)
+
+
+async def _read(stream: EventStream, progress: Progress, viewer: Viewer) -> None:
+    clock = asyncio.get_running_loop().time
+    try:
+        async with stream, asyncio.TaskGroup() as group:
+            ticker = group.create_task(_tick(progress, viewer))
+            async for event in stream:
+                progress.take(event, clock())
+                viewer.take(event)
+            ticker.cancel()
+    except BaseExceptionGroup as failures:
+        # The ticker only draws: what the group holds is the one error that ended the reading.
+        raise failures.exceptions[0] from None
+
+
+def _enter(progress: Progress, note: Note) -> None:
+    if isinstance(note, Opened):
+        progress.opened(note.node)
+    else:
+        progress.lost()
 
 
 def _resume_command(generation: str, after: str | None, options: tuple[str, ...]) -> list[str]:

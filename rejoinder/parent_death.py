@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 
-_PR_SET_PDEATHSIG = 1
+_PROMISE = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]): sys.exit(1)
+try: os.execv(sys.argv[2], sys.argv[2:])
+except OSError as error: sys.exit(f"{sys.argv[2]}: {error.strerror}")
+"""
+"""Asks for SIGKILL at the parent's death (PR_SET_PDEATHSIG), makes sure that it has not died already, and becomes the
+program. A step of its own, because Python may not run code between fork and exec in a process with threads."""
+
 _WATCHDOG = 'read -r _; kill -KILL "$1"'
 """Blocks until the pipe to us is closed, which our death does, then ends the child."""
 
 IS_LINUX = sys.platform == "linux"
 
 
-def _prctl() -> Callable[[], None]:
-    # Loaded before the fork: between fork and exec a child may do next to nothing safely.
-    libc = ctypes.CDLL(None, use_errno=True)
+def dying_with_us(command: Sequence[str]) -> list[str]:
+    """The command with the promise before it, where the system knows one; same process id, some 20 ms later.
 
-    def die_with_parent() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    return die_with_parent
-
-
-preexec: Callable[[], None] | None = _prctl() if IS_LINUX else None
-"""For ``preexec_fn``. The kernel ties the promise to the *thread* that starts the child: start children from a thread
-that lives as long as they should."""
+    The first word must be a path. The kernel ties the promise to the *thread* that starts the child: start children
+    from a thread that lives as long as they should.
+    """
+    if not IS_LINUX:
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _PROMISE, str(os.getpid()), *command]
 
 
 class Watchdog:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from rejoinder.parent_death import preexec, watch
+from rejoinder.parent_death import dying_with_us, watch
 
 _KEPT_LINES = 12
 _QUICK_S = 5.0
@@ -111,14 +111,13 @@ class Child:
     async def _run_once(self) -> int:
         self.starts += 1
         process = await asyncio.create_subprocess_exec(
-            *self._command(),
+            *dying_with_us(self._command()),
             env=self._env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             # Its own session: a Ctrl-C at the terminal reaches us alone, and we end the children in order.
             start_new_session=True,
-            preexec_fn=preexec,
         )
         self._process = process
         if self._stopping:

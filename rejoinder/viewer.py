@@ -159,7 +159,7 @@ class JsonViewer:
         """Nothing to put back."""
 
 
-def failed_code(event: StreamEvent | None) -> ExitCode:
+def ended_with(event: StreamEvent | None) -> ExitCode:
     """The exit code for the way a generation ended; ``None`` = its terminal event had been read before."""
     return ExitCode.OK if event is None or event.type == "generation.completed" else ExitCode.FAILED
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from starlette.types import Message
 
 from api.limits import Body
 from broker.errors import BodyTooLarge
@@ -67,6 +68,35 @@ async def test_reading_stops_at_the_limit() -> None:
         while True:
             await body.receive()
     assert received == LIMIT // 100 + 1
+
+
+async def test_the_rest_of_a_refused_body_is_thrown_away_before_the_connection_closes() -> None:
+    """The answer is out at once; its last message, on which the server closes, waits for the sender."""
+    steps: list[object] = []
+    left: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"x" * LIMIT, "more_body": more} for more in (True, True, True, False)
+    ]
+
+    async def receive() -> dict[str, object]:
+        steps.append("receive")
+        return left.pop(0)
+
+    async def send(message: Message) -> None:
+        steps.append((message["type"], message.get("more_body")))
+
+    body = Body(receive, send, LIMIT)  # pyright: ignore[reportArgumentType]
+    await body.receive()
+    with pytest.raises(BodyTooLarge):
+        await body.receive()
+    steps.clear()
+    await body.send({"type": "http.response.start", "status": 413, "headers": []})
+    await body.send({"type": "http.response.body", "body": b"{}"})
+    assert steps == [
+        ("http.response.start", None),
+        ("http.response.body", True),
+        *("receive", "receive"),
+        ("http.response.body", False),
+    ]
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -57,7 +57,9 @@ async def dial(balancer: Balancer, owned: AsyncExitStack) -> tuple[asyncio.Strea
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Break the connection as a crash would."""
+    """Break the connection as a crash would, if it is not broken yet."""
+    if writer.is_closing():
+        return
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

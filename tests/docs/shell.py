@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Generator, Mapping
+import urllib.request
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.blocks import PORT, ROOT, Block
+from tests.support.waiting import wait_until
 
 LIMIT_S = 60
 _POLYFILL = ROOT / "tests/docs/eventsource.mjs"
-_STATE = "set +e; declare -p ID LAST > .state 2>/dev/null; declare -f pid >> .state; export -p | grep REJOINDER_ >> .state; true\n"
+_STATE = """set +e
+declare -p ID LAST > .state 2>/dev/null
+declare -f pid >> .state
+export -p | grep REJOINDER_ >> .state
+exit 0"""
 
 
 class BlockFailed(AssertionError):
@@ -45,7 +52,8 @@ class Shell:
                 path = commands / name
                 path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
                 path.chmod(0o755)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("REJOINDER_", "COV_"))}  # noqa: TID251
+        inherited = dict(os.environ)  # noqa: TID251 - commands need the PATH of whoever runs the tests
+        kept = {name: value for name, value in inherited.items() if not name.startswith(("REJOINDER_", "COV_"))}
         kept.pop("OPENAI_API_KEY", None)
         kept.pop("ANTHROPIC_API_KEY", None)
         return {**kept, "PATH": f"{commands}:{kept['PATH']}", "PYTHONPATH": str(ROOT), "TERM": "dumb", **self.settings}
@@ -118,12 +126,29 @@ def tool(name: str) -> str:
     return found
 
 
-def wait_for(shell: Shell, address: str) -> None:
-    """Return once a node answers that it is ready. Raises :class:`BlockFailed`."""
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        probe = [tool("curl"), "-sf", "-o", "/dev/null", f"http://{address}/readyz"]
-        if subprocess.run(probe, env=shell.env, check=False).returncode == 0:
-            return
-        time.sleep(0.05)
-    raise BlockFailed(f"nobody became ready at {address}:\n{(shell.directory / 'service.log').read_text()}")
+async def wait_for(address: str) -> None:
+    """Return once a node answers that it is ready."""
+
+    async def ready() -> bool:
+        return await asyncio.to_thread(_get, f"http://{address}/readyz") is not None
+
+    await wait_until(ready, timeout_s=20)
+
+
+async def wait_for_events(nodes: Iterable[str], count: int) -> None:
+    """Return once these nodes have written so many events to streams."""
+
+    async def written() -> bool:
+        pages = [await asyncio.to_thread(_get, f"{node}/metrics") or "" for node in nodes]
+        found = [re.search(r"^rejoinder_stream_events_total ([0-9.]+)$", page, re.MULTILINE) for page in pages]
+        return sum(float(match[1]) for match in found if match) >= count
+
+    await wait_until(written, timeout_s=20)
+
+
+def _get(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.read().decode()
+    except OSError:
+        return None

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from broker.events import EVENT_TYPES, event_type
+from broker.record import Record
+from broker.request import GenerationRequest
 from tests.docs.blocks import ROOT, documents
 
 pytestmark = pytest.mark.docs
@@ -67,6 +69,19 @@ def test_every_event_type_has_a_clause() -> None:
     protocol = (ROOT / "PROTOCOL.md").read_text()
     described = set(re.findall(r"^\*\*EVT-[0-9]+\*\* `([a-z_.]+)`", protocol, re.MULTILINE))
     assert {event_type(event) for event in EVENT_TYPES} == described
+
+
+def test_every_field_of_request_and_record_is_described() -> None:
+    """HTTP-1 and HTTP-4 list exactly what may be asked for and what is answered."""
+    protocol = (ROOT / "PROTOCOL.md").read_text()
+    request, record = (_fields(protocol.partition(f"**{clause}**")[2]) for clause in ("HTTP-1", "HTTP-4"))
+    assert request == set(GenerationRequest.model_fields)
+    assert record == set(Record.__struct_fields__)
+
+
+def _fields(text: str) -> set[str]:
+    rows = text.partition("| --- |")[2].partition("\n\n")[0].splitlines()[1:]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
 
 
 def test_no_path_of_a_machine_and_no_address_of_a_registry() -> None:

@@ -14,7 +14,7 @@ from rejoinder.dev import DevStack
 from rejoinder.embedded import EmbeddedServer
 from rejoinder.ports import free_port
 from tests.docs.blocks import EXECUTABLE, ROOT, Block, all_blocks, groups
-from tests.docs.shell import Shell, wait_for
+from tests.docs.shell import Shell, wait_for, wait_for_events
 
 pytestmark = [pytest.mark.docs, pytest.mark.timeout(120)]
 
@@ -52,11 +52,9 @@ async def test_the_clients_survive_cuts(language: str, tmp_path: Path) -> None:
     async with DevStack(isolated=True) as stack, Balancer([_backend(stack.url)]) as wire:
         shell = Shell(tmp_path, _address(wire.url))
         running = asyncio.ensure_future(asyncio.to_thread(shell.run, example))
-        cuts = 0
-        while not running.done():
-            await asyncio.sleep(0.4)
-            cuts += wire.cut() if cuts < 3 else 0
-        assert cuts > 0
+        for entries in (10, 25, 40):
+            await wait_for_events(stack.nodes.values(), entries)
+            assert wire.cut() > 0
         assert "Nothing was lost — not one word." in await running
 
 
@@ -67,15 +65,11 @@ async def test_the_quickstart_as_a_reader_would_do_it(tmp_path: Path) -> None:
     serve = _served("quickstart").code.replace("rejoinder dev", f"rejoinder dev --port {port}")
     (steps,) = groups("docs/quickstart.md")
     at = next(index for index, block in enumerate(steps) if "restart" in block.directives)
-
-    def terminals() -> None:
-        for part in (steps[:at], steps[at:]):
-            with shell.serving(serve):
-                wait_for(shell, shell.address)
-                for block in part:
-                    shell.run(block)
-
-    await asyncio.to_thread(terminals)
+    for part in (steps[:at], steps[at:]):
+        with shell.serving(serve):
+            await wait_for(shell.address)
+            for block in part:
+                await asyncio.to_thread(shell.run, block)
 
 
 async def test_one_command_starts_everything(tmp_path: Path) -> None:
@@ -84,12 +78,8 @@ async def test_one_command_starts_everything(tmp_path: Path) -> None:
     shell = Shell(tmp_path, f"127.0.0.1:{port}")
     code = _served("dev").code.strip()
     assert code == "rejoinder dev"
-
-    def session() -> None:
-        with shell.serving(f"exec {code} --port {port}"):
-            wait_for(shell, shell.address)
-
-    await asyncio.to_thread(session)
+    with shell.serving(f"exec {code} --port {port}"):
+        await wait_for(shell.address)
 
 
 async def test_a_fleet_of_single_processes_serves(tmp_path: Path) -> None:
@@ -98,17 +88,14 @@ async def test_a_fleet_of_single_processes_serves(tmp_path: Path) -> None:
     with EmbeddedServer() as server:
         code = _served("fleet").code.replace("redis://127.0.0.1:6379/0", server.url)
         code = code.replace("8001", str(one)).replace("8002", str(two))
-
-        def session() -> None:
-            shell = Shell(tmp_path, f"127.0.0.1:{one}")
-            with shell.serving(f"trap : INT\n{code}"):
-                for port in (one, two):
-                    wait_for(shell, f"127.0.0.1:{port}")
-                submit = f"rejoinder submit demo/demo-1 hello -o tokens=5 --no-follow --url http://127.0.0.1:{one}"
-                read = f'rejoinder tail "$({submit})" --url http://127.0.0.1:{two}'
-                shell.run(Block("docs/operations.md", 0, "bash", read, {"run": "fleet; expect: completed (stop)"}))
-
-        await asyncio.to_thread(session)
+        shell = Shell(tmp_path, f"127.0.0.1:{one}")
+        with shell.serving(f"trap : INT\n{code}"):
+            for port in (one, two):
+                await wait_for(f"127.0.0.1:{port}")
+            submit = f"rejoinder submit demo/demo-1 hello -o tokens=5 --no-follow --url http://127.0.0.1:{one}"
+            read = f'rejoinder tail "$({submit})" --url http://127.0.0.1:{two}'
+            block = Block("docs/operations.md", 0, "bash", read, {"run": "fleet; expect: completed (stop)"})
+            await asyncio.to_thread(shell.run, block)
 
 
 def test_every_command_is_run_by_a_test() -> None:

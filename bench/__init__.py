@@ -1,0 +1,1 @@
+"""Measurements, never tests: ratios from one run on one machine."""
