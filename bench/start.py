@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from contextlib import aclosing
 from typing import Any
@@ -15,6 +16,7 @@ from broker.client import Broker
 from broker.events import Started
 from broker.request import GenerationRequest
 from broker.tail_items import Batch
+from broker.tasks import end
 
 STOCK_QUEUE = "bench:stock"
 
@@ -50,17 +52,18 @@ class Stock:
         assert self._pool is not None
         loop = asyncio.get_running_loop()
         name = f"b{random.getrandbits(64):x}"
-        self._started[name] = loop.create_future()
+        started = self._started[name] = loop.create_future()
         begun = loop.time()
         await self._pool.enqueue_job("job", _job_id=name)
-        return (await self._started.pop(name) - begun) * 1000
+        return (await started - begun) * 1000
 
     async def close(self, task: asyncio.Task[None]) -> None:
         """End the worker and its connections."""
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         if self._worker is not None:
-            await self._worker.close()
+            # The job that was cut off by the end of the run is of no interest, and arq says that it was.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._worker.close()
         if self._pool is not None:
             await self._pool.aclose(close_connection_pool=True)
 

@@ -15,7 +15,7 @@ from broker.request import GenerationRequest
 from broker.tail_items import Batch
 
 LEASE_S = 3
-TOKENS = 400
+TOKENS = 300
 
 
 def start_worker(redis_url: str) -> subprocess.Popen[bytes]:
@@ -29,7 +29,7 @@ async def measure(broker: Broker, redis_url: str, rounds: int) -> list[float]:
     took: list[float] = []
     for _ in range(rounds):
         first = start_worker(redis_url)
-        options = {"tokens": TOKENS, "rate": 200}
+        options = {"tokens": TOKENS, "rate": 30}
         made = await broker.submit(GenerationRequest(model="demo/demo-1", input="x", provider_options=options))
         second: subprocess.Popen[bytes] | None = None
         killed_at = 0.0

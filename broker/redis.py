@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
@@ -85,6 +86,44 @@ POOL_SIZE = 8
 POOL_WAIT_S = 5.0
 
 
+class _Prompt:
+    """Hears every cancel: redis-py sends through ``asyncio.wait_for``, which on CPython 3.11 can swallow one."""
+
+    async def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
+        """Send within ``socket_timeout`` seconds, or give the connection up."""
+        if not self.is_connected:
+            await self.connect()
+        elif check_health:
+            await self.check_health()
+        lines = [command.encode()] if isinstance(command, str) else [command] if isinstance(command, bytes) else command
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command(lines)
+        except BaseException as error:
+            # Half a command may have gone out: nothing more can be said on this connection.
+            await self.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise RedisTimeoutError("Timeout writing to socket") from None
+            if isinstance(error, OSError):
+                raise RedisConnectionError(f"Error while writing to socket: {error}") from error
+            raise
+
+
+class _Tcp(_Prompt, aioredis.Connection):
+    """redis:// and hostnames."""
+
+
+class _Tls(_Prompt, aioredis.SSLConnection):
+    """rediss://."""
+
+
+class _Unix(_Prompt, aioredis.UnixDomainSocketConnection):
+    """unix://."""
+
+
+_CLASSES = {aioredis.Connection: _Tcp, aioredis.SSLConnection: _Tls, aioredis.UnixDomainSocketConnection: _Unix}
+
+
 def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAND_TIMEOUT_S) -> Redis:
     """A client with a bounded pool; nothing is opened before the first command.
 
@@ -102,6 +141,7 @@ def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAN
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
         health_check_interval=15,
     )
+    pool.connection_class = _CLASSES[pool.connection_class]
     return cast("Redis", aioredis.Redis.from_pool(pool))
 
 

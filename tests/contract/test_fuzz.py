@@ -41,7 +41,7 @@ def _fuzz(operation: Any, mode: GenerationMode, answers: Counter[tuple[str, int]
         deadline=None,
         database=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def once(case: Any) -> None:

@@ -96,7 +96,10 @@ def test_read_6_ndjson_and_text_tell_the_same(http: httpx2.Client) -> None:
     """READ: one object a line; the bare text."""
     record = finished(http, tokens=30)
     path = f"/v1/generations/{record['id']}/events"
-    for lines in (http.get(path, params={"format": "ndjson"}), http.get(path, headers={"accept": "application/x-ndjson"})):
+    for lines in (
+        http.get(path, params={"format": "ndjson"}),
+        http.get(path, headers={"accept": "application/x-ndjson"}),
+    ):
         rows = [json.loads(line) for line in lines.text.splitlines()]
         assert [row["id"] for row in rows] == [seen.id for seen in events(http, record["id"])]
     assert http.get(path, params={"format": "text"}).text == record["output"]["text"]
