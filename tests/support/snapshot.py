@@ -29,7 +29,11 @@ async def take(broker: Broker, generation: str) -> Snapshot:
         pipe.pttl(name)
     answers = await pipe.execute()
     return Snapshot(
-        {name: (answers[2 * n], answers[2 * n + 1]) for n, name in enumerate(_names(broker, generation)) if answers[2 * n]}
+        {
+            name: (answers[2 * n], answers[2 * n + 1])
+            for n, name in enumerate(_names(broker, generation))
+            if answers[2 * n]
+        }
     )
 
 
