@@ -39,14 +39,16 @@ async def submit(
     streams = wants_stream(request.headers.get("accept"))
     if streams and position not in (None, START) and idempotency_key is None:
         raise ResumeNeedsKey
-    node.submit_limit.charge(tenant, request)
+    # A re-POST after a cut makes nothing new as a rule, and costs only when it does.
+    resumes = idempotency_key is not None and position not in (None, START)
+    await (node.submit_limit.check if resumes else node.submit_limit.charge)(tenant, request)
     wanted = await read_generation_request(request)
     node.models.resolve(wanted.model)
     submitted = await node.broker.submit(wanted, tenant=tenant, idempotency_key=idempotency_key)
-    if submitted.replayed:
-        node.submit_limit.refund(tenant, request)
-    else:
+    if not submitted.replayed:
         node.metrics.submits += 1
+        if resumes:
+            await node.submit_limit.count(tenant, request)
     headers = _submitted_headers(submitted)
     if not streams:
         return _record(submitted.record, 202, headers)

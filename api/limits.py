@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
+from limits import parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Send
 
-from api.rate import RateLimiter
 from broker.errors import BodyTooLarge, RateLimited
 
 LINGER_S = 2.0
@@ -76,25 +79,32 @@ class Body:
 
 
 class SubmitLimit:
-    """At most so many submits for each tenant, and for each address. No limit when none is set."""
+    """At most so many submits for each tenant, and for each address, on this node. No limit when none is set."""
 
     def __init__(self, limit: str | None) -> None:
-        self._limiter = RateLimiter.parse(limit) if limit else None
+        self._item = parse(limit) if limit else None
+        self._windows = MovingWindowRateLimiter(MemoryStorage())
 
-    def charge(self, tenant: str, request: Request) -> None:
-        """Count a submit. Raises ``RateLimited`` with the seconds to wait."""
-        if self._limiter is None:
-            return
-        wait_s = self._limiter.hit(_names(tenant, request), asyncio.get_running_loop().time())
-        if wait_s > 0:
-            error = RateLimited(f"too many submits; wait {wait_s:.1f} s")
-            error.retry_after_s = wait_s
-            raise error
+    async def charge(self, tenant: str, request: Request) -> None:
+        """Count a submit. Raises ``RateLimited`` with the seconds to wait, and then counts nothing."""
+        await self.check(tenant, request)
+        await self.count(tenant, request)
 
-    def refund(self, tenant: str, request: Request) -> None:
-        """Take a submit back that made nothing new: readers that re-POST after a cut are not punished."""
-        if self._limiter is not None:
-            self._limiter.refund(_names(tenant, request))
+    async def check(self, tenant: str, request: Request) -> None:
+        """Raises ``RateLimited`` when one more would be too many."""
+        for name in _names(tenant, request) if self._item else ():
+            if self._item and not await self._windows.test(self._item, name):
+                stats = await self._windows.get_window_stats(self._item, name)
+                wait_s = max(stats.reset_time - datetime.now(UTC).timestamp(), 0.0)
+                error = RateLimited(f"too many submits; wait {wait_s:.1f} s")
+                error.retry_after_s = wait_s
+                raise error
+
+    async def count(self, tenant: str, request: Request) -> None:
+        """Count a submit that has been made already."""
+        for name in _names(tenant, request) if self._item else ():
+            if self._item:
+                await self._windows.hit(self._item, name)
 
 
 def _names(tenant: str, request: Request) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from functools import partial
 import uvicorn
 
 from api.app import Api, create_app
-from api.logs import configure
 from api.node import node_name
 from api.server import BACKLOG, HTTPProtocol, Server, listen
+from broker.logs import configure
 from broker.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from broker.errors import LogExpired, RejoinderError
+from broker.errors import GenerationNotFound, LogExpired, RejoinderError
 from broker.fold import OutputFold
 from broker.hub import Hub
 from broker.jobs import JobStore, Submitted
@@ -144,10 +144,10 @@ class Broker:
             await self.counters.ended(record)
 
     async def stat(self, generation: str, *, tenant: str = "default") -> Stat:
-        """How the log stands. Raises ``LogExpired`` when only the record is left."""
+        """How the log stands. Raises ``LogExpired`` when only the record is left, ``GenerationNotFound`` for a loss."""
         stat = await self.log.stat(generation, tenant=tenant)
-        if stat.ended and not stat.log_exists:
-            raise LogExpired
+        if not stat.log_exists:
+            raise LogExpired if stat.ended else GenerationNotFound("The log of this generation is gone")
         return stat
 
     def tail(

@@ -3,7 +3,7 @@
 ::
 
     async with EmbeddedServer() as server:      # or plain ``with``
-        redis.from_url(server.url)
+        connect(server.url)
 """
 
 from __future__ import annotations

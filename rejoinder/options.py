@@ -37,7 +37,7 @@ def run(url: str, api_key: str | None, work: Callable[[Client], Coroutine[Any, A
         typer.Exit: always, with the code of the table in :mod:`rejoinder.exits`.
     """
     from rejoinder.backoff import Patience  # noqa: PLC0415 - only the commands that need HTTP pay for it
-    from rejoinder.client import Client  # noqa: PLC0415
+    from rejoinder.client import Client  # noqa: PLC0415 - imported on first use
 
     async def main() -> ExitCode:
         async with Client(url, api_key, patience=Patience(request_give_up_after_s=_REQUEST_PATIENCE_S)) as client:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from redis.exceptions import RedisError
 
 from broker.client import Broker
+from broker.logs import configure
 from broker.redis import Redis, connect, text
 from broker.settings import Settings
 from broker.tasks import end
@@ -111,7 +112,7 @@ async def _main(settings: Settings, environ: Mapping[str, str]) -> None:
 
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; blocks."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
+    configure(settings)
     logging.getLogger("arq").setLevel(logging.WARNING)
     asyncio.run(_main(settings, os.environ))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for its end first.")]
 Text = Annotated[bool, typer.Option("--text", help="Print the answer's bare text and nothing else.")]
 Status = Annotated[str | None, typer.Option(help="Only these: queued, running, completed, failed, cancelled.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many, newest first.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many, newest first.")]
 
 
 def get(

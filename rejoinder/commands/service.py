@@ -30,7 +30,7 @@ def api(*, host: Host = "127.0.0.1", port: Port = 8000, insecure: Insecure = Fal
     """Run one stateless API node. Scale by processes."""
     load_settings()
     from api.auth import InsecureBind  # noqa: PLC0415 - the server's libraries are only for this command
-    from api.main import run  # noqa: PLC0415
+    from api.main import run  # noqa: PLC0415 - imported on first use
 
     try:
         run(host=host, port=port, insecure=insecure)
@@ -77,8 +77,8 @@ def load_settings() -> Settings:
     """The settings of this process from its environment; exits with 2, naming the variable, when one does not hold."""
     from pydantic import ValidationError  # noqa: PLC0415 - slow to import, and --help needs none of it
 
-    from broker.settings import Settings  # noqa: PLC0415
-    from rejoinder.settings_view import problems  # noqa: PLC0415
+    from broker.settings import Settings  # noqa: PLC0415 - imported on first use
+    from rejoinder.settings_view import problems  # noqa: PLC0415 - imported on first use
 
     try:
         return Settings()

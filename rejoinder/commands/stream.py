@@ -107,7 +107,7 @@ async def _show(
     client: Client, progress: Progress, after: str | None, url: str, *, as_json: bool, quiet: bool
 ) -> ExitCode:
     from rejoinder.follow import follow  # noqa: PLC0415 - brings the HTTP client with it
-    from rejoinder.viewer import JsonViewer, TextViewer  # noqa: PLC0415
+    from rejoinder.viewer import JsonViewer, TextViewer  # noqa: PLC0415 - imported on first use
 
     screen = Screen.of_process()
     viewer: Viewer = JsonViewer(screen) if as_json else TextViewer(screen, void_possible=after is not None, quiet=quiet)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from api import logs
 from api.app import create_app
 from api.auth import InsecureBind
 from api.main import KEEP_ALIVE_S, serve, server_config
+from broker import logs
 from tests.api.conftest import node_settings
 
 

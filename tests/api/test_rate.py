@@ -1,82 +1,63 @@
-"""How often someone may ask."""
+"""How often somebody may submit."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from starlette.requests import Request
 
-from api.rate import RateLimiter
-from tests.api.conftest import MakeClient
-from tests.api.fake_door import FakeDoor
-
-BODY = {"model": "demo/demo-1", "input": "x"}
+from api.limits import SubmitLimit
+from broker.errors import RateLimited
 
 
-def test_a_burst_and_then_one_at_a_time() -> None:
-    """3/minute: three at once, then one every twenty seconds."""
-    limiter = RateLimiter.parse("3/minute")
-    assert [limiter.hit(("a",), 0) for _ in range(4)] == [0, 0, 0, pytest.approx(20)]
-    assert limiter.hit(("a",), 19.9) == pytest.approx(0.1)
-    assert limiter.hit(("a",), 20) == 0
-    assert limiter.hit(("b",), 20) == 0
+def request_from(address: str) -> Request:
+    """A request, as far as the limit looks at it."""
+    return Request({"type": "http", "headers": [], "client": (address, 1)})
 
 
-@given(
-    limit=st.integers(1, 5),
-    gaps=st.lists(st.floats(0, 30), max_size=40),
-)
-def test_no_window_ever_holds_more_than_burst_and_rate(limit: int, gaps: list[float]) -> None:
-    """In any t seconds: a burst of ``limit``, and ``limit`` per window; and whoever waits as told is let in."""
-    limiter = RateLimiter(limit, 60)
-    now, taken = 0.0, list[float]()
-    for gap in gaps:
-        now += gap
-        wait_s = limiter.hit(("a",), now)
-        if wait_s == 0:
-            taken.append(now)
-        else:
-            assert RateLimiter.hit(limiter, ("a",), now + wait_s) == 0
-            limiter.refund(("a",))
-    for index, start in enumerate(taken):
-        for later, end in enumerate(taken[index:], 1):
-            assert later <= limit + (end - start) / 60 * limit + 1e-6
+async def test_no_limit_refuses_nobody() -> None:
+    """Unset means unset."""
+    limit = SubmitLimit(None)
+    for _ in range(100):
+        await limit.charge("a", request_from("10.0.0.1"))
 
 
-def test_a_refused_request_costs_nothing_under_any_key() -> None:
-    """The address must not pay for what the tenant may not do."""
-    limiter = RateLimiter(1, 60)
-    assert limiter.hit(("tenant", "address"), 0) == 0
-    assert limiter.hit(("tenant", "other"), 0) > 0
-    assert limiter.hit(("other",), 0) == 0
+async def test_one_too_many_is_told_how_long_to_wait() -> None:
+    """The window moves: the wait is at most the window."""
+    limit = SubmitLimit("3/hour")
+    for _ in range(3):
+        await limit.charge("a", request_from("10.0.0.1"))
+    with pytest.raises(RateLimited) as refused:
+        await limit.charge("a", request_from("10.0.0.2"))
+    assert refused.value.retry_after_s is not None
+    assert 3590 < refused.value.retry_after_s <= 3600
 
 
-def test_what_is_paid_is_forgotten() -> None:
-    """Memory is bounded by who is in debt."""
-    limiter = RateLimiter(10, 1)
-    for number in range(20_000):
-        limiter.hit((str(number),), float(number))
-    assert len(limiter) <= 10_001
+async def test_tenants_and_addresses_count_apart() -> None:
+    """Another tenant at another address has a window of its own; at the same address it shares that address's."""
+    limit = SubmitLimit("1/hour")
+    await limit.charge("a", request_from("10.0.0.1"))
+    await limit.charge("b", request_from("10.0.0.2"))
+    with pytest.raises(RateLimited):
+        await limit.charge("c", request_from("10.0.0.1"))
 
 
-async def test_too_many_submits_are_told_when_to_come_back(make_client: MakeClient, door: FakeDoor) -> None:
-    """429 with Retry-After; reading is not limited, and another tenant is not concerned."""
-    async with make_client(rate_limit="2/minute", api_keys="a:k1,b:k2") as client:
-        mine, theirs = {"x-api-key": "k1"}, {"x-api-key": "k2"}
-        codes = [(await client.post("/v1/generations", json=BODY, headers=mine)).status_code for _ in range(2)]
-        refused = await client.post("/v1/generations", json=BODY, headers=mine)
-        assert codes == [202, 202]
-        assert (refused.status_code, refused.json()["code"], refused.json()["retryable"]) == (429, "rate_limited", True)
-        assert refused.headers["retry-after"] == "30"
-        assert (await client.get("/v1/generations", headers=mine)).status_code == 200
-        assert len(door.requests) == 2
-        # The same address: seeds row 28 wants a limit for that, too.
-        assert (await client.post("/v1/generations", json=BODY, headers=theirs)).status_code == 429
+async def test_what_was_refused_is_not_counted() -> None:
+    """A refusal for the address leaves the tenant's own window as it was."""
+    limit = SubmitLimit("2/hour")
+    await limit.charge("a", request_from("10.0.0.1"))
+    await limit.charge("b", request_from("10.0.0.1"))
+    for _ in range(5):
+        with pytest.raises(RateLimited):
+            await limit.charge("c", request_from("10.0.0.1"))
+    await limit.charge("c", request_from("10.0.0.3"))
+    await limit.charge("c", request_from("10.0.0.4"))
 
 
-async def test_a_repeated_submit_is_not_a_new_one(make_client: MakeClient) -> None:
-    """A reader that re-POSTs after each cut must not be locked out of its own answer."""
-    async with make_client(rate_limit="2/hour") as client:
-        for _ in range(5):
-            answer = await client.post("/v1/generations", json=BODY, headers={"idempotency-key": "k"})
-            assert answer.status_code == 202
+async def test_a_look_costs_nothing_and_a_late_count_does() -> None:
+    """Resuming readers are looked at first and counted only when they made something new."""
+    limit = SubmitLimit("1/hour")
+    for _ in range(5):
+        await limit.check("a", request_from("10.0.0.1"))
+    await limit.count("a", request_from("10.0.0.1"))
+    with pytest.raises(RateLimited):
+        await limit.check("a", request_from("10.0.0.1"))

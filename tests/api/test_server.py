@@ -272,7 +272,7 @@ async def test_a_signal_ends_the_process_with_0(
         port = bound.getsockname()[1]
         env = {**os.environ, "REJOINDER_REDIS_URL": redis_server.url, "REJOINDER_KEY_PREFIX": key_prefix}  # noqa: TID251 - for a child
         command = [sys.executable, "-c", RUN.format(fd=bound.fileno())]
-        process = subprocess.Popen(command, env=env, pass_fds=[bound.fileno()], stderr=subprocess.PIPE)  # noqa: ASYNC220
+        process = subprocess.Popen(command, env=env, pass_fds=[bound.fileno()], stderr=subprocess.PIPE)  # noqa: ASYNC220 - starting is quick, and nothing else runs
     try:
         async with RawClient(port) as client:
             body = '{"model":"demo/demo-1","input":"x","retention_s":1,"deadline_s":1}'

@@ -29,8 +29,7 @@ async def follow(http: httpx2.AsyncClient, stack: DevStack, viewer: Viewer) -> V
     nodes = itertools.cycle(stack.nodes.values())
     while not ended(viewer):
         if await watch_once(http, next(nodes), viewer) is None:
-            # Nobody there: the next node, or this one again once it is back.
-            await asyncio.sleep(0.05)
+            await wait_until(lambda: _ready(http, stack), 30)
     return viewer
 
 

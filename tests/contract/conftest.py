@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx2
 import pytest
 
 from rejoinder.ports import free_port
+from tests.support.waiting import poll_until
 
 START_S = 20
 
@@ -34,22 +34,18 @@ def base_url() -> Iterator[str]:
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait_ready(url, process)
+        poll_until(lambda: _is_ready(url), START_S)
         yield url
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _wait_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            if httpx2.get(f"{url}/readyz", timeout=2).status_code == 200:
-                return
-        except httpx2.HTTPError:
-            time.sleep(0.05)
-    raise AssertionError(f"the service did not become ready within {START_S} s")
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz", timeout=2).status_code == 200
+    except httpx2.HTTPError:
+        return False
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class Shell:
                 path = commands / name
                 path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
                 path.chmod(0o755)
-        inherited = dict(os.environ)  # noqa: TID251 - commands need the PATH of whoever runs the tests
+        inherited = dict(os.environ)  # noqa: TID251 - the reader's own - commands need the PATH of whoever runs the tests
         kept = {name: value for name, value in inherited.items() if not name.startswith(("REJOINDER_", "COV_"))}
         kept.pop("OPENAI_API_KEY", None)
         kept.pop("ANTHROPIC_API_KEY", None)

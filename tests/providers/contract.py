@@ -55,7 +55,7 @@ async def failure_of(provider: Provider, call: Call) -> tuple[list[ProviderItem]
     seen: list[ProviderItem] = []
     with pytest.raises(ProviderError) as caught:
         async for item in provider.stream(call):
-            seen.append(item)  # noqa: PERF401
+            seen.append(item)  # noqa: PERF401 - what was seen before an error counts
     return seen, caught.value
 
 

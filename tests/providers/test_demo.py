@@ -31,6 +31,7 @@ from tests.providers.contract import (
     make_call,
     text_of,
 )
+from tests.support.waiting import wait_until
 from worker.providers.base import Call, Finish, UsageUpdate
 from worker.providers.demo import DemoProvider
 from worker.providers.demo_script import after_prefix, parse_options, write_answer
@@ -202,7 +203,8 @@ async def test_pace_does_not_drift(provider: DemoProvider) -> None:
     async for item in provider.stream(call):
         if isinstance(item, TextDelta) and not paused:
             paused = True
-            await asyncio.sleep(0.35)
+            late = clock() + 0.35
+            await wait_until(lambda late=late: clock() > late)
     assert 0.44 <= clock() - start < 0.7
 
 

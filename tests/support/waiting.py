@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 
@@ -17,3 +18,12 @@ async def wait_until(condition: Callable[[], bool] | Callable[[], Awaitable[bool
         if clock() > until:
             raise AssertionError(f"{condition} did not come to hold within {timeout_s:g} s")
         await asyncio.sleep(0.005)
+
+
+def poll_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """The same where no loop runs."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"{condition} did not come to hold within {timeout_s:g} s")
+        time.sleep(0.02)

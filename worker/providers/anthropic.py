@@ -51,8 +51,8 @@ class AnthropicProvider:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
         body = request_to_anthropic(call)
         client = await self._connected()
-        import httpx2  # noqa: PLC0415
-        from anthropic import AnthropicError, AsyncStream  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415 - imported on first use
+        from anthropic import AnthropicError, AsyncStream  # noqa: PLC0415 - imported on first use
 
         prefix = prefix_text(call.prefix)
         state = MessageState(self._upstream, Blocks(call.prefix), overlap=prefix[len(prefix.rstrip()) :])
@@ -99,8 +99,8 @@ class AnthropicProvider:
             return self._client
 
     def _make_client(self) -> AsyncAnthropic:
-        import httpx2  # noqa: PLC0415
-        from anthropic import AsyncAnthropic  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415 - imported on first use
+        from anthropic import AsyncAnthropic  # noqa: PLC0415 - imported on first use
 
         try:
             return AsyncAnthropic(
@@ -113,7 +113,7 @@ class AnthropicProvider:
             raise self._upstream.broken(error, answered=False) from None
 
     def _failure(self, error: Exception, *, answered: bool, prefilled: bool) -> ProviderError:
-        from anthropic import APIStatusError  # noqa: PLC0415
+        from anthropic import APIStatusError  # noqa: PLC0415 - imported on first use
 
         if isinstance(error, APIStatusError):
             return self._upstream.refused(error.status_code, error.body, error.response.headers, prefilled=prefilled)

@@ -100,7 +100,7 @@ class Upstream:
 
     def broken(self, error: BaseException, *, answered: bool) -> ProviderError:
         """The connection failed: before the provider had answered, or in the middle of its answer."""
-        import httpx2  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415 - imported on first use
 
         if not isinstance(error, (httpx2.HTTPError, httpx2.InvalidURL)):
             # An SDK's own wrapping says less than what it wraps.

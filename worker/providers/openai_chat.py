@@ -55,8 +55,8 @@ class OpenAIChatProvider:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
         body = request_to_openai(call, official=self.name == "openai")
         client = await self._connected()
-        import httpx2  # noqa: PLC0415
-        from openai import AsyncStream, OpenAIError  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415 - imported on first use
+        from openai import AsyncStream, OpenAIError  # noqa: PLC0415 - imported on first use
 
         state = ChatState(self._upstream, Blocks(call.prefix), salt=uuid4().hex[:12])
         answered = False
@@ -82,7 +82,7 @@ class OpenAIChatProvider:
         for item in events_at_end(state):
             yield item
 
-    def can_continue(self, model: str) -> bool:  # noqa: ARG002
+    def can_continue(self, model: str) -> bool:  # noqa: ARG002 - the protocol's signature
         """As configured: vLLM continues for all its models, most servers for none."""
         return self._can_continue
 
@@ -106,8 +106,8 @@ class OpenAIChatProvider:
             return self._client
 
     def _make_client(self) -> AsyncOpenAI:
-        import httpx2  # noqa: PLC0415
-        from openai import AsyncOpenAI  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415 - imported on first use
+        from openai import AsyncOpenAI  # noqa: PLC0415 - imported on first use
 
         try:
             return AsyncOpenAI(
@@ -121,7 +121,7 @@ class OpenAIChatProvider:
 
     def _left_out(self) -> dict[str, str | Omit]:
         """What the SDK would send by itself, and must not."""
-        from openai import Omit  # noqa: PLC0415
+        from openai import Omit  # noqa: PLC0415 - imported on first use
 
         names: list[str] = [] if self._api_key else ["Authorization"]
         if self.name != "openai":
@@ -130,7 +130,7 @@ class OpenAIChatProvider:
         return {name: Omit() for name in names}
 
     def _failure(self, error: Exception, *, answered: bool, prefilled: bool) -> ProviderError:
-        from openai import APIConnectionError, APIError, APIStatusError  # noqa: PLC0415
+        from openai import APIConnectionError, APIError, APIStatusError  # noqa: PLC0415 - imported on first use
 
         if isinstance(error, APIStatusError):
             return self._upstream.refused(error.status_code, error.body, error.response.headers, prefilled=prefilled)
