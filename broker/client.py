@@ -135,7 +135,9 @@ class Broker:
 
     async def delete(self, generation: str, *, tenant: str = "default") -> None:
         """End it if it runs, tell its viewers, erase it."""
-        await self.jobs.delete(generation, tenant=tenant)
+        record = await self.records.get(generation, tenant=tenant)
+        if await self.jobs.delete(generation, tenant=tenant) == "cancelled":
+            await self.counters.ended(msgspec.structs.replace(record, status="cancelled"))
 
     async def count_ended(self, generation: str) -> None:
         """Add a generation that this process has ended to the fleet's counters."""

@@ -248,7 +248,7 @@ class Hub:
                     break
                 for generation, top in zip(batch, tops, strict=True):
                     channel = self._channels.get(generation)
-                    if channel is not None and (top is None or channel.seen is None or top != channel.seen):
+                    if channel is not None and (top is None or channel.seen is None or top > channel.seen):
                         channel.seen = top
                         channel.wake()
 

@@ -18,6 +18,7 @@ from broker.tail_items import Batch, Live, Reset, TailItem
 
 REPAIR_S = 2.0
 """How long a position beyond the tail of a running log waits for the writer's repair (contract section 4)."""
+_SUBSCRIBE_S = 1.0
 _BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
@@ -108,24 +109,22 @@ class Tail:
             await hints.wait(min(0.25, max(until - clock(), 0.01)))
 
     async def _page(self) -> Page:
-        """The next page; while Redis is away, tried again for up to the hold."""
+        """The next page; while Redis is away, tried again until the hold is over."""
         clock = asyncio.get_running_loop().time
-        since: float | None = None
+        until = clock() + self._hold_s
         tries = 0
         while True:
             try:
-                return await self._read()
+                return await self._read(until)
             except LogUnavailable:
-                now = clock()
-                since = now if since is None else since
-                if now - since >= self._hold_s:
+                if clock() >= until:
                     raise
             await asyncio.sleep(_BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)])
             tries += 1
 
-    async def _read(self) -> Page:
+    async def _read(self, until: float) -> Page:
         try:
-            async with asyncio.timeout(self._hold_s + 1):
+            async with asyncio.timeout_at(max(until, asyncio.get_running_loop().time() + _SUBSCRIBE_S)):
                 await self._hub.ready(self._generation)
             page, stat = await self._log.page(self._generation, self._follower.position, tenant=self._tenant)
         except TimeoutError:

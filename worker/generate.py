@@ -40,6 +40,9 @@ _log = logging.getLogger(__name__)
 
 WORKER_LOST = ErrorInfo("worker_lost", "The workers of this generation died; it has no attempts left.", retryable=True)
 
+PREFILL_REFUSED = "prefill_refused"
+"""A model that was thought to continue a given beginning, and does not: it is asked from the start."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -151,10 +154,17 @@ class Generator:
                 appends = asyncio.get_running_loop().create_task(writer.run())
                 stack.push_async_callback(end, appends)
                 call = Call(request, model, list(prefix))
-                outcome = refused or await drive.run(provider, call) if provider else refused
+                outcome = refused or await self._answer(drive, provider, call) if provider else refused
         finally:
             del self._running[generation]
         return await self._finish(generation, writer, outcome or Outcome())
+
+    async def _answer(self, drive: Drive, provider: Provider, call: Call) -> Outcome:
+        outcome = await drive.run(provider, call)
+        if call.prefix and outcome.error and outcome.error.code == PREFILL_REFUSED:
+            drive.writer.restart()
+            return await drive.run(provider, Call(call.request, call.model))
+        return outcome
 
     async def _mode(
         self, generation: str, claim: Claim, provider: Provider | None, model: str

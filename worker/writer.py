@@ -75,6 +75,8 @@ class LogWriter:
         self._unwritten_bytes = 0
         self._token_at: int | None = None
         """Index of the entry that holds the first token."""
+        self._started_at = 0
+        """Index of the last ``generation.started``."""
         self.bytes = 0
         """Size of all entries of this attempt."""
         self.attempt = claim.attempt
@@ -94,6 +96,14 @@ class LogWriter:
     def announce(self, event: Retrying) -> None:
         """Say that the provider refused and is asked again."""
         self._put(event)
+        self._wake.set()
+
+    def restart(self) -> None:
+        """The provider will not continue the prefix: void it, and begin from the start within the same attempt."""
+        origin = self._origin
+        self._origin = Origin(origin.provider, origin.model, "restart", ())
+        self._started_at = len(self._entries)
+        self._put(Started(self.attempt, "restart", origin.provider, origin.model))
         self._wake.set()
 
     def look(self) -> None:
@@ -162,7 +172,7 @@ class LogWriter:
             self._first + written,
             batch,
             lease_ms=int(self._lease_s * 1000),
-            started=self._origin.mode if written == 0 and batch else "",
+            started=self._origin.mode if written <= self._started_at < written + len(batch) else "",
             first_token=self._token_at is not None and written <= self._token_at < written + len(batch),
         )
         if reply.kind == "ok":
@@ -210,12 +220,13 @@ class LogWriter:
         _log.warning("%s: the server forgot our claim, starting over as attempt %d", self._generation, claim.attempt)
         origin = self._origin
         started = encode_entry(Started(claim.attempt, "restart", origin.provider, origin.model))
-        content = [*map(encode_entry, origin.prefix), *self._entries[1:]]
+        content = [*map(encode_entry, origin.prefix), *self._entries[self._started_at + 1 :]]
         self._origin = Origin(origin.provider, origin.model, "restart", ())
         self.attempt = claim.attempt
         self._entries = [started, *content]
         self._first = claim.top.seq + 1
         self._written = 0
+        self._started_at = 0
         self._token_at = 1 if content else None
         self._unwritten_bytes = sum(len(value) for _, value in self._entries)
 

@@ -9,6 +9,8 @@ from typing import Any, cast
 import pytest
 
 from broker.client import Broker
+from broker.events import Started, TextDelta, encode_entry
+from broker.scripts import Claim, Fence
 from broker.settings import Settings
 from rejoinder.embedded import EmbeddedServer
 from tests.conftest import MakeSettings, StartWorker
@@ -204,3 +206,28 @@ class TestHandOver:
         assert record.output is not None
         assert whole.output is not None
         assert record.output.text == whole.output.text
+
+    async def test_a_model_that_refuses_its_own_beginning_is_asked_from_the_start(
+        self, broker: Broker, start_worker: StartWorker
+    ) -> None:
+        """prefill_refused falls back to restart within the attempt: what stood there is void."""
+        made = await broker.submit(request(20, 2000, on_worker_loss="continue"))
+        generation = made.record.id
+        claim = await broker.log.claim(
+            generation, "first", lease_ms=60_000, max_attempts=3, whole_ms=60_000, lost=(b"{", b"{}")
+        )
+        assert isinstance(claim, Claim)
+        fence = Fence("first", claim.epoch)
+        said = [encode_entry(Started(1, "restart", "demo", "demo-1")), encode_entry(TextDelta(0, "Not of that answer"))]
+        await broker.log.append(generation, fence, 2, said, lease_ms=60_000, started="restart", first_token=True)
+        await broker.log.release(generation, fence)
+        await start_worker()
+        record = await broker.wait(generation, 10)
+        viewer = await read(broker, generation)
+        modes = [(s.event["attempt"], s.event["mode"]) for s in viewer.seen if s.kind == "generation.started"]
+        assert modes == [(1, "restart"), (2, "continue"), (2, "restart")]
+        assert check([viewer]) == []
+        assert record.status == "completed"
+        assert record.output is not None
+        assert record.output.text == answer(viewer.seen)
+        assert "Not of that answer" not in record.output.text
