@@ -80,34 +80,36 @@ def check(viewers: Sequence[Viewer], truth: dict[str, Sequence[Seen]] | None = N
 
 def _check_order(viewer: Viewer) -> list[Anomaly]:
     found: list[Anomaly] = []
-    epoch, seq = 0, 0
+    at = (0, 0)
     ended = False
-
-    def note(name: Name, detail: str) -> None:
-        found.append(Anomaly(name, viewer.name, detail))
-
     for seen in viewer.seen:
         if seen.kind == "stream.reset":
-            epoch, seq, ended = 0, 0, False
+            at, ended = (0, 0), False
         if seen.id is None:
             continue
         if ended:
-            note("after-end", f"{seen.id} after the terminal event")
-        new_epoch, new_seq = seen.position
-        held = int(seen.event.get("merged") or 1)
-        if (new_epoch, new_seq) == (epoch, seq):
-            note("duplicate", seen.id)
-        elif new_seq <= seq or new_epoch < epoch:
-            note("reorder", f"{seen.id} after {epoch}-{seq}")
-        elif new_seq - held > seq:
-            note("gap", f"{seen.id} (holding {held}) after {epoch}-{seq}")
-        elif new_seq - held < seq:
-            note("duplicate", f"{seen.id} (holding {held}) after {epoch}-{seq}")
-        epoch, seq = new_epoch, new_seq
+            found.append(Anomaly("after-end", viewer.name, f"{seen.id} after the terminal event"))
+        name = _step(at, seen)
+        if name is not None:
+            found.append(Anomaly(name, viewer.name, f"{seen.id} after {at[0]}-{at[1]}"))
+        at = seen.position
         ended = seen.kind in TERMINAL
         if seen.kind == "generation.created" and seen.event["generation"]["id"] != viewer.generation:
-            note("foreign", f"{seen.id} belongs to {seen.event['generation']['id']}")
+            found.append(Anomaly("foreign", viewer.name, f"{seen.id} belongs to {seen.event['generation']['id']}"))
     return found
+
+
+def _step(at: tuple[int, int], seen: Seen) -> Name | None:
+    """What is wrong with going from a position to this event."""
+    epoch, seq = seen.position
+    before = seq - int(seen.event.get("merged") or 1)
+    if (epoch, seq) == at:
+        return "duplicate"
+    if seq <= at[1] or epoch < at[0]:
+        return "reorder"
+    if before > at[1]:
+        return "gap"
+    return "duplicate" if before < at[1] else None
 
 
 def _check_end(viewer: Viewer) -> list[Anomaly]:
@@ -124,9 +126,11 @@ def _check_truth(viewer: Viewer, truth: Sequence[Seen]) -> list[Anomaly]:
     found: list[Anomaly] = []
     known = {seen.id: seen for seen in truth}
     since = _since_reset(viewer)
-    for seen in since:
-        if seen.id not in known:
-            found.append(Anomaly("phantom", viewer.name, f"{seen.id} {seen.kind} is not in the log"))
+    found += [
+        Anomaly("phantom", viewer.name, f"{seen.id} {seen.kind} is not in the log")
+        for seen in since
+        if seen.id not in known
+    ]
     if found:
         return found
     if any(seen.kind in TERMINAL for seen in since):
