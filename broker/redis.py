@@ -87,7 +87,29 @@ POOL_WAIT_S = 5.0
 
 
 class _Prompt:
-    """Hears every cancel: redis-py sends through ``asyncio.wait_for``, which on CPython 3.11 can swallow one."""
+    """Hears every cancel, and leaves no socket behind.
+
+    redis-py sends through ``asyncio.wait_for``, which on CPython 3.11 can swallow a cancel; and a cancel while a
+    connection is being made drops its socket unclosed.
+    """
+
+    async def connect(self: Any) -> None:
+        """Connect, to the end: a cancel is obeyed once there is something to close."""
+        inherited: Any = super()
+        connecting: asyncio.Task[None] = asyncio.get_running_loop().create_task(inherited.connect())
+        cancelled: asyncio.CancelledError | None = None
+        while not connecting.done():
+            try:
+                await asyncio.shield(connecting)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            except (RedisError, OSError):
+                break
+        if cancelled is not None:
+            await asyncio.gather(connecting, return_exceptions=True)
+            await self.disconnect(nowait=True)
+            raise cancelled
+        connecting.result()
 
     async def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
         """Send within ``socket_timeout`` seconds, or give the connection up."""

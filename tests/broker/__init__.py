@@ -1,0 +1,1 @@
+"""The broker's contract: each suite runs on fakeredis and on the real server."""
