@@ -45,7 +45,7 @@ lint: $(DEV) ## Check form, style and the direction of imports
 	@$(BIN)/lint-imports
 
 types: $(DEV) ## Check types, strictly, in source and tests
-	@$(BIN)/pyright
+	@$(BIN)/pyright --project pyproject.toml
 
 test: $(DEV) ## The fast suite, documents included
 	@$(PYTEST) $(LOAD) -q -m "not chaos and not contract and not browser"
