@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 LOAD := -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test contract chaos golden bench docs check lock clean
+.PHONY: help setup demo dev fmt lint types test contract browser chaos golden bench docs check lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -53,6 +53,9 @@ test: $(DEV) ## The fast suite, documents included
 contract: $(DEV) ## The black-box HTTP suite, and a fuzz over the OpenAPI schema
 	@$(PYTEST) -q -m contract
 
+browser: $(DEV) ## Native EventSource and the page, in headless Chromium
+	@$(PYTEST) -q -m browser
+
 chaos: $(DEV) ## Kill processes under load
 	@$(PYTEST) -q -m chaos --timeout 300
 
@@ -65,7 +68,7 @@ bench: $(DEV) ## Measure: latencies of the main job against stock arq
 docs: $(RUNTIME) ## Write the generated documents anew
 	@$(BIN)/python docs/generate.py
 
-check: lint types test contract chaos ## Exactly what CI runs
+check: lint types test contract browser chaos ## Exactly what CI runs
 
 lock: $(DEV) ## Compile the locks from pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \

@@ -177,10 +177,21 @@ def created_head(generation: str, model: str, metadata: dict[str, str]) -> bytes
     return head[:-1] + b',"created_at_ms":'
 
 
+class _Stored(msgspec.Struct, frozen=True):
+    """The JSON of the first entry."""
+
+    id: str
+    model: str
+    metadata: dict[str, str]
+    created_at_ms: int
+
+
+_stored = msgspec.json.Decoder(_Stored)
+
+
 def _created_generation(value: bytes) -> dict[str, Any]:
-    stored = msgspec.json.decode(value)
-    record = created_record(stored["id"], stored["model"], stored["created_at_ms"], stored["metadata"])
-    return record.to_dict()
+    stored = _stored.decode(value)
+    return created_record(stored.id, stored.model, stored.created_at_ms, stored.metadata).to_dict()
 
 
 def encode_entry(event: Event) -> tuple[bytes, bytes]:

@@ -81,6 +81,10 @@ class LogWriter:
         """Size of all entries of this attempt."""
         self.attempt = claim.attempt
         self.renewed_at = self._clock()
+        self._looks = 0
+        """How often a look at the cancel flag was asked for, and …"""
+        self._looked = 0
+        """… how many of these a reply has answered that was sent for after the asking."""
         self.token_out = False
         self.stopped: asyncio.Future[RejoinderError] = asyncio.get_running_loop().create_future()
         self.cancel_asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -108,7 +112,7 @@ class LogWriter:
 
     def look(self) -> None:
         """Ask Redis now whether a cancel is wanted."""
-        self.renewed_at = 0.0
+        self._looks += 1
         self._wake.set()
 
     async def room(self) -> None:
@@ -145,7 +149,7 @@ class LogWriter:
                 self._put(event)
         batch = self._next_batch()
         renew_at = self.renewed_at + self._lease_s / 3
-        if not batch and now < renew_at:
+        if not batch and now < renew_at and self._looked == self._looks:
             until = min(renew_at, self._batcher.due_at or renew_at)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(until - now, 0.0)):
@@ -165,7 +169,7 @@ class LogWriter:
         return batch
 
     async def _append(self, batch: list[FieldValue]) -> None:
-        written = self._written
+        written, looks = self._written, self._looks
         reply = await self._log.append(
             self._generation,
             self._fence,
@@ -177,6 +181,7 @@ class LogWriter:
         )
         if reply.kind == "ok":
             self._acknowledge(written + len(batch))
+            self._looked = looks
             if reply.cancel and not self.cancel_asked.done():
                 self.cancel_asked.set_result(reply.cancel)
         else:
