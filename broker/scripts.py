@@ -152,7 +152,10 @@ class Scripts:
         started: str = "",
         first_token: bool = False,
     ) -> AppendReply:
-        """Append entries ``first`` …, renew the lease, tell the viewers; without entries only renew."""
+        """Append entries ``first`` …, renew the lease, tell the viewers; without entries only renew.
+
+        ``started``: the first of the entries is a ``generation.started`` of this mode.
+        """
         flat = [part for entry in entries for part in entry]
         mark = "1" if first_token else ""
         args = (fence.owner, fence.epoch, first, lease_ms, self._keys.channel(generation), started, mark, *flat)

@@ -162,7 +162,8 @@ class LogWriter:
         batch: list[FieldValue] = []
         size = 0
         for entry in self._entries[self._written : self._written + APPEND_ENTRIES]:
-            if batch and size + len(entry[1]) > APPEND_BYTES:
+            starts = self._written + len(batch) == self._started_at
+            if batch and (starts or size + len(entry[1]) > APPEND_BYTES):
                 break
             batch.append(entry)
             size += len(entry[1])
@@ -176,7 +177,7 @@ class LogWriter:
             self._first + written,
             batch,
             lease_ms=int(self._lease_s * 1000),
-            started=self._origin.mode if written <= self._started_at < written + len(batch) else "",
+            started=self._origin.mode if batch and written == self._started_at else "",
             first_token=self._token_at is not None and written <= self._token_at < written + len(batch),
         )
         if reply.kind == "ok":

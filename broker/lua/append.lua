@@ -1,6 +1,6 @@
 -- Compare-and-append; without entries: renew the lease. KEYS: job log request.
 -- ARGV: owner epoch first_seq lease_ms channel started first_token (field value)*
--- `started`: '' or the mode of a generation.started among the entries; `first_token`: '' or '1'.
+-- `started`: '' or the mode of the generation.started that is the first of the entries; `first_token`: '' or '1'.
 local owner, epoch, first, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local started, first_token = ARGV[6], ARGV[7]
 local count = (#ARGV - 7) / 2
@@ -17,7 +17,7 @@ else
   if started ~= '' then
     redis.call('HSET', JOB, 'status', 'running')
     redis.call('HSETNX', JOB, 'started_at', text(now))
-    if started == 'restart' then redis.call('HDEL', JOB, 'first_token_at') end
+    if started == 'restart' and there == 0 then redis.call('HDEL', JOB, 'first_token_at') end
   end
   if first_token ~= '' then redis.call('HSETNX', JOB, 'first_token_at', text(now)) end
 end

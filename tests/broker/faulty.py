@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, cast
@@ -33,6 +34,9 @@ class FaultyLog(StreamLog):
         self.faults = deque(faults)
         self.replicas: list[Snapshot] = []
         self.appended: list[int] = []
+        self.replies = asyncio.Event()
+        """Cleared: replies are on their way and do not arrive."""
+        self.replies.set()
 
     async def remember(self) -> None:
         """A replica has come so far."""
@@ -55,6 +59,7 @@ class FaultyLog(StreamLog):
         if fault.startswith("forget") and self.replicas:
             await self.forget(self.replicas[-1 if fault == "forget-some" else 0])
         reply = await step()
+        await self.replies.wait()
         if fault == "none":
             await self.remember()
         if fault == "lose":

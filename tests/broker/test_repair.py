@@ -190,3 +190,36 @@ async def test_what_was_erased_stays_erased(store: Store, owner: str) -> None:
     assert (await writer.end()).kind == "gone"
     assert not await store.log.release(generation, writer.fence)
     assert [key async for key in store.raw.scan_iter(match=f"*{generation}*")] == []
+
+
+async def test_another_owner_of_the_same_epoch_is_fenced(store: Store) -> None:
+    """Two claims within one millisecond, the first one forgotten: the token tells them apart."""
+    writer = await started(store)
+    other = Writer(store, writer.generation, Fence("b", writer.fence.epoch), writer.next_seq)
+    assert (await other.say("b")).kind == "fenced"
+    assert (await other.append()).kind == "fenced"
+    assert (await other.end()).kind == "fenced"
+    assert not await store.log.release(writer.generation, other.fence)
+    assert (await writer.say("a")).kind == "ok"
+
+
+async def test_behind_names_the_entry_that_stands_there(store: Store) -> None:
+    """A tail lost down to the entry before the claim: its epoch is not the writer's."""
+    writer = await store.own(await store.submit())
+    claimed = await remember(store, writer.generation)
+    await writer.begin()
+    await writer.say("a")
+    await forget(store, writer.generation, claimed)
+    reply = await writer.say("b")
+    ((first, _),) = await store.rows(writer.generation)
+    assert reply.kind == "behind"
+    assert str(reply.top) == first
+
+
+async def test_a_later_attempt_does_not_change_when_it_started(store: Store) -> None:
+    """Queue time is counted once: up to the first attempt."""
+    writer = await started(store)
+    await store.raw.hset(store.keys.job(writer.generation), "started_at", "12345")
+    await store.log.release(writer.generation, writer.fence)
+    await (await store.own(writer.generation, "b")).begin(2)
+    assert (await store.records.get(writer.generation)).started_at == pytest.approx(12.345)

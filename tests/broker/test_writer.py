@@ -50,11 +50,11 @@ async def starts(store: Store, generation: str) -> list[tuple[int, str]]:
     return [(e.attempt, e.mode) for _, e in await store.rows(generation) if isinstance(e, Started)]
 
 
-async def has_said(store: Store, generation: str, wanted: str) -> None:
-    """Wait until the log says this."""
+async def has_said(store: Store, generation: str, wanted: str, *, entries: int = 2) -> None:
+    """Wait until the log says this, and has so many entries: from 2 on there is a start."""
 
     async def says() -> bool:
-        return await text(store, generation) == wanted
+        return await text(store, generation) == wanted and len(await store.rows(generation)) >= entries
 
     await wait_until(says)
 
@@ -139,6 +139,20 @@ async def test_a_cancel_is_heard_with_the_next_append(store: Store) -> None:
         await store.jobs.cancel(log.generation, "client")
         writer.look()
         assert await asyncio.wait_for(writer.cancel_asked, 5) == "client"
+
+
+async def test_a_look_during_an_append_is_not_forgotten(store: Store) -> None:
+    """The reply on its way is from before the cancel: a quiet writer asks once more, and not at its next renewal."""
+    log, writer = await desk(store)
+    log.replies.clear()
+    async with running(writer):
+        await wait_until(lambda: log.appended == [1])
+        await has_said(store, log.generation, "")
+        await store.jobs.cancel(log.generation, "client")
+        writer.look()
+        log.replies.set()
+        assert await asyncio.wait_for(writer.cancel_asked, 5) == "client"
+    assert log.appended == [1, 0]
 
 
 @pytest.mark.parametrize("why", [Fenced, AlreadyEnded, LogLost])
