@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -153,7 +154,9 @@ def main(arguments: list[str] | None = None) -> ExitCode:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     if picture is not None:
-        console.save_svg(str(picture), title="rejoinder demo")
+        # Its fonts would be fetched from elsewhere: a picture must stand alone.
+        drawn = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="rejoinder demo"), flags=re.DOTALL)
+        picture.write_text(drawn)
     return code
 
 
