@@ -54,7 +54,7 @@ class Broker:
         self.records = RecordStore(self.redis, self.keys)
         self.jobs = JobStore(self.redis, self.keys, self.scripts, self.queue, self.records, settings)
         self.counters = FleetCounters(self.redis, self.keys)
-        self.hub = Hub(connect(settings.redis_url, size=1), self.keys, self.log, self.scripts, self.node)
+        self.hub = Hub(connect(settings.redis_url, size=1, retries=0), self.keys, self.log, self.scripts, self.node)
         self.sweeper = Sweeper(
             self.redis, self.keys, self.scripts, self.queue, self.jobs, self.count_ended, f"{self.node}-{id(self)}"
         )

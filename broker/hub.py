@@ -122,8 +122,8 @@ class Hub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await end(*self._tasks)
+        await self._disconnect()
         with contextlib.suppress(RedisError, OSError):
-            await self._pubsub.aclose()
             await self._redis.aclose()
 
     @property
@@ -176,12 +176,14 @@ class Hub:
     async def _command(self, verb: str, *generations: str) -> None:
         """Send (un)subscribe; a failure is mended by the listener, who subscribes anew after every reconnect."""
         names = [self._keys.channel(generation) for generation in generations]
-        if self._connected.is_set() and names:
-            try:
-                async with self._send:
+        if not self._connected.is_set():
+            return
+        async with self._send:
+            if self._connected.is_set():
+                try:
                     await getattr(self._pubsub, verb)(*names)
-            except (RedisError, OSError):
-                self._connected.clear()
+                except (RedisError, OSError):
+                    self._connected.clear()
 
     async def _listen(self) -> None:
         delay = 0.05
@@ -192,20 +194,26 @@ class Hub:
                 await self._read()
             except (RedisError, OSError) as error:
                 _log.warning("notices interrupted: %s: %s", type(error).__name__, error)
-            self._connected.clear()
-            for channel in self._channels.values():
-                channel.ready.clear()
-            with contextlib.suppress(RedisError, OSError):
-                await self._pubsub.aclose()
+            await self._disconnect()
             await asyncio.sleep(delay)
             delay = min(delay * 2, 1.0)
 
     async def _connect(self) -> None:
-        await self._pubsub.subscribe(self._keys.control)
-        self._connected.set()
+        """Only here is a connection made: redis-py would let reader and sender each make one at the same time."""
+        async with self._send:
+            await self._pubsub.subscribe(self._keys.control)
+            self._connected.set()
         names = list(self._channels)
         for at in range(0, len(names), _BATCH):
             await self._command("subscribe", *names[at : at + _BATCH])
+
+    async def _disconnect(self) -> None:
+        self._connected.clear()
+        for channel in self._channels.values():
+            channel.ready.clear()
+        async with self._send:
+            with contextlib.suppress(RedisError, OSError):
+                await self._pubsub.aclose()
 
     async def _read(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -219,7 +227,8 @@ class Hub:
                 return
             else:
                 async with self._send:
-                    await self._pubsub.ping()
+                    if self._connected.is_set():
+                        await self._pubsub.ping()
 
     def _on_message(self, message: dict[str, Any]) -> None:
         generation = self._by_name.get(message["channel"] or b"")

@@ -146,11 +146,12 @@ class _Unix(_Prompt, aioredis.UnixDomainSocketConnection):
 _CLASSES = {aioredis.Connection: _Tcp, aioredis.SSLConnection: _Tls, aioredis.UnixDomainSocketConnection: _Unix}
 
 
-def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAND_TIMEOUT_S) -> Redis:
+def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAND_TIMEOUT_S, retries: int = 3) -> Redis:
     """A client with a bounded pool; nothing is opened before the first command.
 
-    Commands that fail for want of a connection are sent again up to three times: every write of ours is idempotent
-    (explicit stream ids, compare-and-append), so a lost reply does no harm. ``timeout_s`` None is for reads that block.
+    Commands that fail for want of a connection are sent again up to ``retries`` times: every write of ours is
+    idempotent (explicit stream ids, compare-and-append), so a lost reply does no harm. With 0 a connection that broke
+    is never made anew behind its owner's back. ``timeout_s`` None is for reads that block.
     """
     pool = cast("Any", aioredis.BlockingConnectionPool).from_url(
         url,
@@ -159,8 +160,8 @@ def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAN
         socket_timeout=timeout_s,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=None if url.startswith("unix://") else True,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 3),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError] if retries else [],
         health_check_interval=15,
     )
     pool.connection_class = _CLASSES[pool.connection_class]

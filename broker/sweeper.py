@@ -89,6 +89,9 @@ class Sweeper:
         for (generation, seen), values, waits in zip(rows, hashes, queued, strict=True):
             status = text(values[0])
             if status and status not in ENDED:
+                if seen:
+                    # Committed late, or its end was forgotten by a failover: it is active after all.
+                    await self._mark(generation, 0)
                 await self._tend(generation, values, now, queued=waits)
             elif seen == 0:
                 await self._mark(generation, now)
@@ -99,9 +102,9 @@ class Sweeper:
                 await self._redis.zrem(self._keys.active, *gone)
         return len(gone)
 
-    async def _mark(self, generation: str, now: int) -> None:
+    async def _mark(self, generation: str, seen: int) -> None:
         with unavailable():
-            await self._redis.zadd(self._keys.active, {generation: now}, xx=True)
+            await self._redis.zadd(self._keys.active, {generation: seen}, xx=True)
 
     async def _tend(self, generation: str, values: list[Any], now: int, *, queued: bool) -> None:
         _, owner, lease_until, deadline_at, cancel_after = map(text, values)

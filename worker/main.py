@@ -76,7 +76,7 @@ async def _drain(queue: QueueWorker, generator: Generator, drain_s: float) -> No
 
 async def _hear_cancels(broker: Broker, generator: Generator) -> None:
     """Hear of cancels at once. A message that is lost costs at most a third of a lease: the next renewal tells, too."""
-    redis = connect(broker.settings.redis_url, size=1)
+    redis = connect(broker.settings.redis_url, size=1, retries=0)
     try:
         while True:
             with contextlib.suppress(RedisError, OSError):

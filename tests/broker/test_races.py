@@ -183,6 +183,8 @@ async def test_a_viewers_lease_is_one_nodes_and_is_given_back(store: Store) -> N
     await store.scripts.watch(generation, "node-a", 15_000)
     await store.scripts.watch(generation, "node-b", 15_000)
     assert (await store.scripts.watch(generation, "node-a", 0))[0] == 0
+    await store.raw.zadd(store.keys.viewers(generation), {"node-a": 1})
+    assert (await store.scripts.watch(generation))[0] == 0
     await store.scripts.watch(generation, "node-b", 0)
     assert 0 <= (await store.scripts.watch(generation))[0] < 60_000
     assert await store.raw.pttl(store.keys.viewers(generation)) > 0

@@ -125,16 +125,18 @@ async def test_a_reader_of_a_forgotten_history_is_reset(store: Store) -> None:
     generation = writer.generation
     early = await remember(store, generation)
     await writer.say("a", "b")
-    reader = Follower(Position(writer.fence.epoch, 4))
+    readers = [Follower(Position(writer.fence.epoch, seq)) for seq in (3, 4)]
     await forget(store, generation, early)
-    page, _ = await store.log.page(generation, reader.position)
-    assert reader.on_page(page).kind == "ahead"
+    for reader in readers:
+        page, _ = await store.log.page(generation, reader.position)
+        assert reader.on_page(page).kind == "ahead"
     await clock_passes(store, writer.fence.epoch)
     await store.lapse(generation)
     other = await store.own(generation, "b")
     await other.say("x", "y", "z")
-    page, _ = await store.log.page(generation, reader.position)
-    assert reader.on_page(page).kind == "reset"
+    for reader in readers:
+        page, _ = await store.log.page(generation, reader.position)
+        assert reader.on_page(page).kind == "reset"
 
 
 async def notices(store: Store, writer: Writer, *events: Event) -> list[Notice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ ENDING = Ending("completed", ending_head(event_to_json(Completed("stop"))), fini
 
 
 @contextlib.asynccontextmanager
-async def running(writer: LogWriter) -> AsyncIterator[None]:
+async def running(writer: LogWriter) -> AsyncGenerator[None]:
     """The writer's task beside the test, as in a worker; it has ended behind this block."""
     task = asyncio.get_running_loop().create_task(writer.run())
     try:
@@ -105,7 +105,7 @@ async def test_a_quiet_writer_renews_its_lease(store: Store) -> None:
 async def test_redis_that_is_away_holds_the_provider_back(store: Store) -> None:
     """Bounded memory: past the limit there is no room until Redis has taken what waits."""
     log, writer = await desk(store)
-    log.faults.extend(["refuse"] * 3)
+    log.faults.extend(("refuse", "refuse", "refuse"))
     writer.write(TextDelta(0, "x" * UNWRITTEN_BYTES))
     writer.write(TextDelta(0, "y"))
     waiting = asyncio.ensure_future(writer.room())

@@ -22,9 +22,8 @@ from tests.broker.test_writer import ENDING, starts, text
 from tests.support.waiting import wait_until
 from worker.batcher import Batcher
 
-faults: st.SearchStrategy[Sequence[Fault]] = st.lists(
-    st.sampled_from(["none", "none", "refuse", "lose", "forget-some", "forget-all"]), max_size=10
-)
+kinds: list[Fault] = ["none", "none", "refuse", "lose", "forget-some", "forget-all"]
+faults = st.lists(st.sampled_from(kinds), max_size=10)
 words = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3), max_size=8)
 batchers = st.sampled_from([("none", 0.0), ("time", 0.0), ("time", 0.001), ("word", 0.02)])
 
@@ -64,7 +63,9 @@ async def told(said: Sequence[str], troubles: Sequence[Fault], batcher: Batcher)
 @given(words, faults, batchers)
 @example(["a"], ["lose", "lose", "lose"], ("none", 0.0))
 @example(["a", "b"], ["none", "none", "forget-all"], ("none", 0.0))
-def test_no_fault_loses_or_doubles_a_word(said: list[str], troubles: Sequence[Fault], batcher: tuple[str, float]) -> None:
+def test_no_fault_loses_or_doubles_a_word(
+    said: list[str], troubles: Sequence[Fault], batcher: tuple[str, float]
+) -> None:
     """Requests and replies lost, tails forgotten, also around the end: every word once, one start, one end."""
     strategy, window_s = batcher
     asyncio.run(told(said, troubles, Batcher(strategy, window_s)))  # pyright: ignore[reportArgumentType] - drawn from the strategies
