@@ -39,6 +39,11 @@ VIEWER_RENEW_S = 5.0
 _BATCH = 512
 
 
+def viewers_settle_s() -> float:
+    """How long after trouble with Redis nobody is taken for unwatched: the viewers' nodes had it too."""
+    return 2 * VIEWER_HOLD_MS / 1000
+
+
 class Subscription:
     """One viewer's hints, bounded: what does not fit becomes the hint to read a page."""
 

@@ -169,11 +169,12 @@ class JobStore:
         await self._records.get(generation, tenant=tenant)
         with unavailable():
             idempotency = text(await self._redis.hget(self._keys.job(generation), "idempotency"))
+        # The key first: a submit that comes in between makes a generation of its own.
+        if idempotency:
+            await self._forget(idempotency, generation)
         outcome = await self._scripts.delete(generation, cancelled_head("deleted"))
         if outcome == "gone":
             raise GenerationNotFound
-        if idempotency:
-            await self._forget(idempotency, generation)
         await self._records.forget(generation, tenant)
         await self._queue.remove(generation)
         return outcome

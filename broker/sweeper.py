@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from broker.errors import RejoinderError
+from broker.hub import viewers_settle_s
 from broker.jobs import JobStore
 from broker.keys import Keys
 from broker.queue import JobQueue
@@ -45,6 +46,8 @@ class Sweeper:
         self._jobs = jobs
         self._ended = ended
         self._node = node
+        self._settled_at = 0.0
+        """Until then nobody is taken for unwatched."""
 
     async def run(self) -> None:
         """Sweep once a second, for as long as nobody else does."""
@@ -54,6 +57,7 @@ class Sweeper:
                 if await self._my_turn():
                     await self.sweep()
             except RejoinderError as error:
+                self._settled_at = asyncio.get_running_loop().time() + viewers_settle_s()
                 _log.warning("sweep interrupted: %s", error)
 
     async def _my_turn(self) -> bool:
@@ -114,7 +118,7 @@ class Sweeper:
             await self._queue.enqueue(generation, life_ms=_QUEUED_LIFE_MS)
         elif cancel_after and (not owner or int(lease_until or 0) <= now):
             unwatched, limit = await self._scripts.watch(generation)
-            if unwatched >= limit > 0:
+            if unwatched >= limit > 0 and asyncio.get_running_loop().time() >= self._settled_at:
                 await self._stop(generation, "unwatched")
 
     async def _stop(self, generation: str, reason: Any) -> None:

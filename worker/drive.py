@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from broker.client import Broker
 from broker.errors import LogUnavailable, ProviderError
 from broker.events import CONTENT_TYPES, Retrying
+from broker.hub import viewers_settle_s
 from broker.request import GenerationRequest
 from broker.tasks import end
 from broker.values import CancelReason, ErrorInfo, Usage
@@ -129,11 +129,16 @@ class Drive:
         """Return when nobody has watched for as long as the request allows; never, where it does not care."""
         if self._request.on_disconnect == "continue":
             await asyncio.Event().wait()
+        clock = asyncio.get_running_loop().time
+        settled_at = 0.0
         while True:
             await asyncio.sleep(_WATCH_S)
-            with contextlib.suppress(LogUnavailable):
+            try:
                 unwatched, limit = await self._broker.scripts.watch(self._generation)
-                if unwatched >= limit > 0:
+            except LogUnavailable:
+                settled_at = clock() + viewers_settle_s()
+            else:
+                if unwatched >= limit > 0 and clock() >= settled_at:
                     return
 
 
