@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -36,10 +37,13 @@ from worker.providers.base import Call, Provider
 from worker.providers.registry import Registry
 from worker.writer import LogWriter, Origin
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 WORKER_LOST = ErrorInfo("worker_lost", "The workers of this generation died; it has no attempts left.", retryable=True)
 
+_AGAIN_S = 0.2
 PREFILL_REFUSED = "prefill_refused"
 """A model that was thought to continue a given beginning, and does not: it is asked from the start."""
 
@@ -104,7 +108,7 @@ class Generator:
             claim = await self._claim(generation, owner)
             if isinstance(claim, Refusal):
                 return await self._refused(generation, claim)
-            request = await self._broker.jobs.request(generation)
+            request = await self._patiently(lambda: self._broker.jobs.request(generation))
         except GenerationNotFound:
             return Done()
         except LogUnavailable:
@@ -123,6 +127,18 @@ class Generator:
             whole_ms=int((asyncio.get_running_loop().time() - self.whole_since) * 1000),
             lost=(ending_head(event), msgspec.json.encode(WORKER_LOST)),
         )
+
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read what the claim is for; an outage shorter than the lease must not cost the claim."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._broker.settings.lease_s
+        while True:
+            try:
+                return await read()
+            except LogUnavailable:
+                if clock() >= until:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
 
     async def _refused(self, generation: str, refusal: Refusal) -> Result:
         if refusal.kind == "busy":
@@ -174,7 +190,7 @@ class Generator:
             return "restart", []
         if not provider.can_continue(model):
             return "restart", []
-        prefix = await self._content(generation, claim.top)
+        prefix = await self._patiently(lambda: self._content(generation, claim.top))
         plain = all(event_is_text(event) for event in prefix)
         return ("continue", prefix) if prefix and plain else ("restart", [])
 

@@ -39,7 +39,7 @@ async def test_an_outage_does_not_cancel_what_is_watched(
 
     async def slow(self: Scripts, generation: str, node: str = "", hold_ms: int | None = None) -> tuple[int, int]:
         nonlocal looks
-        if late and node:
+        if late and hold_ms:
             await wait_until(lambda: looks >= 2 or reading.done())
         answer = await watch(self, generation, node, hold_ms)
         looks += late and not node
