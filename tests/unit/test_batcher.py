@@ -37,8 +37,8 @@ def test_nothing_is_lost_and_nothing_moves(events: list[ContentEvent], strategy:
     """Whatever the strategy, what comes out says what went in, in that order."""
     batcher = Batcher(strategy, window_s)
     out: list[ContentEvent] = []
-    for now, event in enumerate(events):
-        out += batcher.push(event, now / 1000)
+    for at, event in enumerate(events):
+        out += batcher.push(event, at / 1000)
     out += batcher.flush()
     assert said(out) == said(events)
     assert batcher.flush() == []
