@@ -84,7 +84,8 @@ class JobStore:
         try:
             await self._commit(generation, request, tenant, idempotency, now)
         except QueueFull:
-            if not replayed and idempotency:
+            # Unless somebody with the same key has committed it in the meantime.
+            if not replayed and idempotency and await self._records.find(generation) is None:
                 await self._forget(idempotency, generation)
             raise
         # Committed: what can't be queued at this moment, the sweeper will queue.

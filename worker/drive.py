@@ -22,6 +22,8 @@ from worker.writer import LogWriter
 _log = logging.getLogger(__name__)
 
 _WATCH_S = 1.0
+_SLOW_LOOK_S = 2.0
+"""A look at the viewers that took longer came from a server that stood still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,14 @@ class Drive:
         settled_at = 0.0
         while True:
             await asyncio.sleep(_WATCH_S)
+            asked_at = clock()
             try:
                 unwatched, limit = await self._broker.scripts.watch(self._generation)
             except LogUnavailable:
                 settled_at = clock() + viewers_settle_s()
             else:
+                if clock() - asked_at > _SLOW_LOOK_S:
+                    settled_at = clock() + viewers_settle_s()
                 if unwatched >= limit > 0 and clock() >= settled_at:
                     return
 

@@ -60,3 +60,33 @@ async def test_an_outage_does_not_cancel_what_is_watched(
         await asyncio.wait_for(reading, 20)
         assert (await broker.get(generation)).status == "completed"
         assert looks >= 2
+
+
+async def test_a_look_that_hung_judges_nobody(
+    own_server: EmbeddedServer, make_settings: MakeSettings, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stood still lets leases lapse without an error: the first look after it says nothing."""
+    monkeypatch.setattr("worker.drive._WATCH_S", 0.05)
+    monkeypatch.setattr("worker.drive._SLOW_LOOK_S", 0.05)
+    clock = asyncio.get_running_loop().time
+    watch = Scripts.watch
+    hung = False
+
+    async def slow(self: Scripts, generation: str, node: str = "", hold_ms: int | None = None) -> tuple[int, int]:
+        nonlocal hung
+        if node or hung:
+            return await watch(self, generation, node, hold_ms)
+        hung = True
+        until = clock() + 0.2
+        await wait_until(lambda: clock() > until)
+        return 60_000, 300
+
+    monkeypatch.setattr(Scripts, "watch", slow)
+    settings = make_settings(redis_url=own_server.url)
+    await start_worker(settings)
+    async with Broker(settings) as broker:
+        generation = (await broker.submit(request(60, 60, on_disconnect={"cancel_after_s": 0.3}))).record.id
+        got: list[str] = []
+        await asyncio.wait_for(collect(broker, generation, got), 20)
+        assert hung
+        assert (await broker.get(generation)).status == "completed"
