@@ -80,8 +80,18 @@ def test_every_ruff_ignore_has_a_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     block = text.partition("ignore = [")[2].partition("\n]")[0]
     assert all("#" in line for line in block.strip().splitlines())
+    by_file = text.partition("[tool.ruff.lint.per-file-ignores]\n")[2].partition("\n[")[0].strip().splitlines()
+    assert [line for line in by_file if not line.endswith(("= [", "]")) and "#" not in line] == []
+    assert [line for line in by_file if line.endswith('"]')] == [], "a one-line list has its reason behind it"
     bare = re.compile(r"#\s*noqa(?::\s*[A-Z0-9, ]+)?\s*$", re.MULTILINE)
     assert [name(path) for path in [*SOURCES, *TESTS] if bare.search(path.read_text())] == []
+
+
+def test_ignores_of_the_type_checker_name_their_rule() -> None:
+    """A bare ignore would hide the next error on that line too."""
+    bare = re.compile(r"#\s*(?:pyright:\s*ignore(?!\[)|type:\s*ignore)")
+    found = [name(path) for path in [*SOURCES, *TESTS] if path != Path(__file__) and bare.search(path.read_text())]
+    assert found == []
 
 
 def test_every_dependency_says_why() -> None:
