@@ -84,6 +84,8 @@ STATUS: dict[type[e.RejoinderError], HTTPStatus] = {
     e.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     e.ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
     e.LogUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.LogFull: HTTPStatus.SERVICE_UNAVAILABLE,
+    e.UnfitServer: HTTPStatus.SERVICE_UNAVAILABLE,
     e.QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
     Draining: HTTPStatus.SERVICE_UNAVAILABLE,
     e.LogLost: HTTPStatus.NOT_FOUND,

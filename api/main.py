@@ -12,6 +12,7 @@ from api.app import Api, create_app
 from api.node import node_name
 from api.server import BACKLOG, HTTPProtocol, Server, listen
 from broker.logs import configure
+from broker.server_check import check_at_start
 from broker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ async def serve(settings: Settings, *, host: str, port: int, insecure: bool = Fa
     Raises:
         InsecureBind: for an open node off loopback.
         OSError: when the address can't be bound.
+        UnfitServer: when Redis would lose what it is given.
     """
+    await check_at_start(settings)
     app = create_app(settings, host=host, insecure=insecure)
     sock = listen(host, port, fd)
     log.info("listening on %s:%s", *sock.getsockname()[:2])

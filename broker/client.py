@@ -23,9 +23,10 @@ from broker.position import START, Position, parse_position
 from broker.queue import JobQueue
 from broker.record import Output, Record, Status
 from broker.records import RecordPage, RecordStore
-from broker.redis import connect, unavailable
+from broker.redis import connect
 from broker.request import GenerationRequest
-from broker.scripts import Scripts
+from broker.scripts import Safety, Scripts
+from broker.server_check import check
 from broker.settings import Settings
 from broker.stats import FleetCounters, FleetStats
 from broker.sweeper import Sweeper
@@ -48,7 +49,7 @@ class Broker:
         self.node = settings.node_name or f"{socket.gethostname()}-{os.getpid()}"
         self.redis = connect(settings.redis_url)
         self.queue_redis = connect(settings.queue_url) if settings.queue_url else self.redis
-        self.scripts = Scripts(self.redis, self.keys)
+        self.scripts = Scripts(self.redis, self.keys, Safety.of(settings))
         self.log = StreamLog(self.redis, self.keys, self.scripts)
         self.queue = JobQueue(self.queue_redis, self.keys)
         self.records = RecordStore(self.redis, self.keys)
@@ -139,11 +140,11 @@ class Broker:
         if await self.jobs.delete(generation, tenant=tenant) == "cancelled":
             await self.counters.ended(msgspec.structs.replace(record, status="cancelled"))
 
-    async def count_ended(self, generation: str) -> None:
-        """Add a generation that this process has ended to the fleet's counters."""
+    async def count_ended(self, generation: str, *, kept: bool = True) -> None:
+        """Add a generation that this process has ended to the fleet's counters; ``kept``: as safely as configured."""
         record = await self.records.find(generation)
         if record is not None and record.ended:
-            await self.counters.ended(record)
+            await self.counters.ended(record, kept=kept)
 
     async def stat(self, generation: str, *, tenant: str = "default") -> Stat:
         """How the log stands. Raises ``LogExpired`` when only the record is left, ``GenerationNotFound`` for a loss."""
@@ -167,10 +168,10 @@ class Broker:
         return tail.items()
 
     async def ping(self) -> None:
-        """Return if both servers answer."""
-        with unavailable():
-            await self.redis.ping()
-            await self.queue_redis.ping()
+        """Return if both servers answer and may be used. Raises ``UnfitServer`` for one that would lose answers."""
+        await check(self.redis, wait_aof=self.settings.wait_aof)
+        if self.queue_redis is not self.redis:
+            await check(self.queue_redis)
 
     async def queue_length(self) -> int:
         """Jobs that wait or run."""

@@ -18,8 +18,10 @@
     │   └── RateLimited                rate_limited          yes
     ├── ServiceError                   (ours, or Redis's)
     │   ├── LogUnavailable             log_unavailable       yes
+    │   │   └── LogFull                log_full              yes
     │   ├── QueueFull                  queue_full            yes
-    │   └── LogLost                    log_lost              no
+    │   ├── LogLost                    log_lost              no
+    │   └── UnfitServer                unfit_server          no
     ├── WriterError                    (a writer must stop)
     │   ├── Fenced                     fenced                no
     │   └── AlreadyEnded               already_ended         no
@@ -145,6 +147,13 @@ class LogUnavailable(ServiceError):
     retry_after_s = 2.0
 
 
+class LogFull(LogUnavailable):
+    """Redis has no memory left for more (maxmemory)."""
+
+    code = "log_full"
+    retry_after_s = 10.0
+
+
 class QueueFull(ServiceError):
     """The queue is full."""
 
@@ -157,6 +166,12 @@ class LogLost(ServiceError):
     """The log of this generation is gone from Redis."""
 
     code = "log_lost"
+
+
+class UnfitServer(ServiceError):
+    """This Redis would lose what it was given."""
+
+    code = "unfit_server"
 
 
 class WriterError(RejoinderError):

@@ -11,10 +11,10 @@ import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from broker.errors import LogUnavailable
+from broker.errors import LogFull, LogUnavailable
 
 
 class Pipeline(Protocol):
@@ -35,13 +35,14 @@ class Pipeline(Protocol):
     def zremrangebylex(self, name: str, min: str, max: str) -> Any: ...
     def rpush(self, name: str, *values: str) -> Any: ...
     def ltrim(self, name: str, start: int, end: int) -> Any: ...
+    def execute_command(self, *args: str | int) -> Any: ...
     async def execute(self) -> list[Any]: ...
 
 
 class Script(Protocol):
     """A registered Lua script: EVALSHA, and EVAL where the server does not know it."""
 
-    async def __call__(self, *, keys: Sequence[str], args: Sequence[Any]) -> Any: ...
+    async def __call__(self, *, keys: Sequence[str], args: Sequence[Any], client: Pipeline | None = None) -> Any: ...
 
 
 class PubSub(Protocol):
@@ -60,6 +61,7 @@ class Redis(Protocol):
     @property
     def connection_pool(self) -> Any: ...
     async def ping(self) -> Any: ...
+    async def info(self) -> dict[str, Any]: ...
     async def time(self) -> tuple[int, int]: ...
     async def get(self, name: str) -> bytes | None: ...
     async def set(self, name: str, value: str, *, nx: bool = False, px: int | None = None) -> bool | None: ...
@@ -170,11 +172,24 @@ def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAN
 
 @contextmanager
 def unavailable() -> Generator[None]:
-    """Raise :class:`LogUnavailable` for whatever Redis could not do."""
+    """Raise :class:`LogUnavailable` for whatever Redis could not do; :class:`LogFull` for want of memory."""
     try:
         yield
     except (RedisError, OSError) as error:
+        # From inside a script, Redis 6.2 wraps it in an error of its own.
+        if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):
+            raise LogFull from error
         raise LogUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+
+
+async def server_info(redis: Redis) -> dict[str, Any] | None:
+    """What the server says of itself (INFO); None where this user may not ask. Raises :class:`LogUnavailable`."""
+    with unavailable():
+        try:
+            return await redis.info()
+        except NoPermissionError:
+            await redis.ping()
+            return None
 
 
 def text(value: Any) -> str:

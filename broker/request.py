@@ -127,6 +127,10 @@ class Delivery(_Model):
     window_ms: int = Field(default=20, ge=0, le=1000)
 
 
+Loss = Literal["restart", "continue", "fail"]
+"""What becomes of an answer that broke off: begun again, gone on with (where the model can), or given up."""
+
+
 class CancelAfter(_Model):
     """Cancel when nobody has watched for this many seconds, anywhere in the fleet."""
 
@@ -154,7 +158,8 @@ class GenerationRequest(_Model):
     delivery: Delivery = Delivery()
     retention_s: int | None = Field(default=None, ge=1, le=MAX_RETENTION_S)
     deadline_s: float = Field(default=DEFAULT_DEADLINE_S, gt=0, le=MAX_DEADLINE_S)
-    on_worker_loss: Literal["restart", "continue", "fail"] = "restart"
+    on_worker_loss: Loss = "restart"
+    on_provider_loss: Loss = "fail"
     on_disconnect: Literal["continue"] | CancelAfter = "continue"
     provider_options: dict[str, Any] | None = None
 

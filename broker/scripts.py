@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal
 
 from broker.keys import Keys
 from broker.position import Position
 from broker.redis import Redis, text, unavailable
+from broker.settings import Settings
 
 _LUA = files("broker") / "lua"
 _NEEDS_COMPARE = frozenset({"append", "end"})
@@ -73,11 +74,13 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class AppendReply:
-    """``top`` for ``behind``; ``cancel``, the reason somebody asked for, for ``ok``."""
+    """``top`` for ``behind``; ``cancel``, the reason somebody asked for, for ``ok``; ``kept`` for a terminal entry."""
 
     kind: Literal["ok", "fenced", "ended", "behind", "diverged", "gone"]
     cancel: str = ""
     top: Position | None = None
+    kept: bool = True
+    """It has arrived wherever :class:`Safety` wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,38 @@ class Ending:
     finish_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """Where a terminal entry must have arrived before it counts as kept, and for how long that is waited for."""
+
+    replicas: int = 0
+    aof: bool = False
+    wait_ms: int = 1000
+
+    @classmethod
+    def of(cls, settings: Settings) -> Safety:
+        """As configured."""
+        return cls(settings.wait_replicas, settings.wait_aof, int(settings.wait_s * 1000))
+
+    def command(self) -> tuple[str | int, ...] | None:
+        """What to send behind the script, on its connection; None = nothing more than Redis's own promise is wanted."""
+        if self.aof:
+            return ("WAITAOF", 1, self.replicas, self.wait_ms)
+        return ("WAIT", self.replicas, self.wait_ms) if self.replicas else None
+
+    def kept(self, reply: Any) -> bool:
+        """Whether the command's reply says that it has arrived."""
+        if self.aof:
+            return int(reply[0]) >= 1 and int(reply[1]) >= self.replicas
+        return int(reply) >= self.replicas
+
+
 class Scripts:
     """The scripts on one server. Every method raises :class:`broker.errors.LogUnavailable` when Redis is away."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Redis, keys: Keys, safety: Safety | None = None) -> None:
+        self._redis = redis
+        self._safety = safety or Safety()
         self._keys = keys
         names = ("create", "claim", "append", "end", "cancel", "release", "delete", "watch")
         self._scripts = {name: redis.register_script(source(name)) for name in names}
@@ -104,6 +135,18 @@ class Scripts:
     async def _run(self, name: str, keys: Sequence[str], *args: Any) -> Any:
         with unavailable():
             return await self._scripts[name](keys=keys, args=args)
+
+    async def _run_safely(self, name: str, keys: Sequence[str], *args: Any) -> tuple[Any, bool]:
+        """The reply, and whether what was written has arrived where it must."""
+        command = self._safety.command()
+        if command is None:
+            return await self._run(name, keys, *args), True
+        with unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            await self._scripts[name](keys=keys, args=args, client=pipe)
+            pipe.execute_command(*command)
+            reply, arrived = await pipe.execute()
+        return reply, self._safety.kept(arrived)
 
     def _log_keys(self, generation: str) -> list[str]:
         keys = self._keys
@@ -154,7 +197,7 @@ class Scripts:
     ) -> AppendReply:
         """Append entries ``first`` …, renew the lease, tell the viewers; without entries only renew.
 
-        ``started``: the first of the entries is a ``generation.started`` of this mode.
+        ``started``: mode and attempt, when the first of the entries is a ``generation.started``.
         """
         flat = [part for entry in entries for part in entry]
         mark = "1" if first_token else ""
@@ -176,13 +219,14 @@ class Scripts:
         tokens = "" if ending.output_tokens is None else ending.output_tokens
         args = (fence.owner, fence.epoch, first, self._keys.channel(generation), ending.status, ending.head, tokens)
         more = (ending.usage, ending.error, ending.finish_reason, "1" if first_token else "")
-        return _append_reply(await self._run("end", self._log_keys(generation), *args, *more, *flat))
+        reply, kept = await self._run_safely("end", self._log_keys(generation), *args, *more, *flat)
+        return replace(_append_reply(reply), kept=kept)
 
     async def cancel(self, generation: str, reason: str, head: bytes) -> Literal["gone", "ended", "asked", "cancelled"]:
         """Ask the owner to stop, or end the log where it has none."""
         keys = self._keys
         args = (reason, keys.channel(generation), keys.control, head, generation)
-        reply = await self._run("cancel", self._log_keys(generation), *args)
+        reply, _ = await self._run_safely("cancel", self._log_keys(generation), *args)
         return text(reply[0])  # pyright: ignore[reportReturnType]
 
     async def release(self, generation: str, fence: Fence) -> bool:

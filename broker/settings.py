@@ -59,6 +59,13 @@ class Settings(BaseSettings):
     worker_drain_s: float = Field(
         default=25.0, ge=0, description="How long a worker lets generations finish after SIGTERM"
     )
+    wait_replicas: int = Field(
+        default=0, ge=0, le=10, description="Replicas that must have a generation's end before it counts as kept (WAIT)"
+    )
+    wait_aof: bool = Field(
+        default=False, description="A generation's end must be on the server's disk before it counts as kept (WAITAOF)"
+    )
+    wait_s: float = Field(default=1.0, gt=0, le=4, description="How long to wait for either of them")
     hold_s: float = Field(default=30.0, ge=0, description="How long a stream request waits for Redis to come back")
     send_timeout_s: float = Field(
         default=30.0, gt=0, description="How long a socket may take nothing before it is broken off"

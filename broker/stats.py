@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from broker.errors import LogUnavailable
 from broker.keys import Keys
 from broker.record import Record
 from broker.redis import Redis, text, unavailable
@@ -18,6 +20,8 @@ class FleetStats:
 
     generations: dict[str, int] = field(default_factory=dict[str, int])
     output_tokens: int = 0
+    unconfirmed: int = 0
+    """Ends that did not arrive on replicas or disk within ``wait_s``."""
     ttft_buckets: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     ttft_sum: float = 0.0
     ttft_count: int = 0
@@ -34,9 +38,11 @@ class FleetCounters:
         self._redis = redis
         self._keys = keys
 
-    async def ended(self, record: Record) -> None:
-        """Count one generation that has just ended."""
+    async def ended(self, record: Record, *, kept: bool = True) -> None:
+        """Count one generation that has just ended; ``kept``: its end has arrived wherever the settings want it."""
         pipe = self._redis.pipeline(transaction=False)
+        if not kept:
+            pipe.hincrby(self._keys.stats, "unconfirmed", 1)
         pipe.hincrby(self._keys.stats, f"generations:{record.status}", 1)
         if record.usage and record.usage.output_tokens:
             pipe.hincrby(self._keys.stats, "output_tokens", record.usage.output_tokens)
@@ -45,7 +51,8 @@ class FleetCounters:
             bucket = next((str(top) for top in TTFT_BUCKETS_S if seconds <= top), "inf")
             pipe.hincrby(self._keys.stats, f"ttft:{bucket}", 1)
             pipe.hincrbyfloat(self._keys.stats, "ttft_sum", seconds)
-        with unavailable():
+        # What is counted has happened: an uncounted generation is the lesser evil.
+        with contextlib.suppress(LogUnavailable), unavailable():
             await pipe.execute()
 
     async def read(self) -> FleetStats:
@@ -61,6 +68,7 @@ class FleetCounters:
         return FleetStats(
             generations={k.partition(":")[2]: int(v) for k, v in values.items() if k.startswith("generations:")},
             output_tokens=int(values.get("output_tokens", 0)),
+            unconfirmed=int(values.get("unconfirmed", 0)),
             ttft_buckets=list(zip((*TTFT_BUCKETS_S, float("inf")), accumulate(counts), strict=True)),
             ttft_sum=float(values.get("ttft_sum", 0)),
             ttft_count=sum(counts),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ from broker.scripts import Scripts
 _log = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
+SLOW_S = 2.0
+"""A look that took longer came from a server that stood still."""
 LINGER_MS = 60_000
 """How long an ended id stays on the index: longer than any submit can hang between its steps."""
 _BATCH = 500
@@ -46,6 +49,7 @@ class Sweeper:
         self._jobs = jobs
         self._ended = ended
         self._node = node
+        self._clock = time.monotonic
         self._settled_at = 0.0
         """Until then nobody is taken for unwatched."""
 
@@ -53,12 +57,18 @@ class Sweeper:
         """Sweep once a second, for as long as nobody else does."""
         while True:
             await asyncio.sleep(PERIOD_S)
+            began = self._clock()
             try:
                 if await self._my_turn():
                     await self.sweep()
             except RejoinderError as error:
-                self._settled_at = asyncio.get_running_loop().time() + viewers_settle_s()
+                self._unsettle()
                 _log.warning("sweep interrupted: %s", error)
+            if self._clock() - began > SLOW_S:
+                self._unsettle()
+
+    def _unsettle(self) -> None:
+        self._settled_at = self._clock() + viewers_settle_s()
 
     async def _my_turn(self) -> bool:
         name, hold_ms = self._keys.sweeper, int(PERIOD_S * 5000)
@@ -117,8 +127,12 @@ class Sweeper:
         elif not queued:
             await self._queue.enqueue(generation, life_ms=_QUEUED_LIFE_MS)
         elif cancel_after and (not owner or int(lease_until or 0) <= now):
+            asked_at = self._clock()
             unwatched, limit = await self._scripts.watch(generation)
-            if unwatched >= limit > 0 and asyncio.get_running_loop().time() >= self._settled_at:
+            if self._clock() - asked_at > SLOW_S:
+                # The server stood still, and with it the leases of all viewers.
+                self._unsettle()
+            if unwatched >= limit > 0 and self._clock() >= self._settled_at:
                 await self._stop(generation, "unwatched")
 
     async def _stop(self, generation: str, reason: Any) -> None:

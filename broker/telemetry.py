@@ -33,6 +33,11 @@ class Fleet(Protocol):
         ...
 
     @property
+    def unconfirmed(self) -> int:
+        """Ends that did not arrive on replicas or disk in time."""
+        ...
+
+    @property
     def ttft_buckets(self) -> Sequence[tuple[float, int]]:
         """Upper bound and how many first tokens came within it."""
         ...
@@ -95,6 +100,9 @@ def _fleet_families(fleet: Fleet) -> Iterator[Metric]:
         ended.add_metric([status], fleet.generations.get(status, 0))
     yield ended
     yield CounterMetricFamily("rejoinder_output_tokens", "Output tokens of the fleet", value=fleet.output_tokens)
+    yield CounterMetricFamily(
+        "rejoinder_unconfirmed_ends", "Ends that were not confirmed within REJOINDER_WAIT_S", value=fleet.unconfirmed
+    )
     yield GaugeMetricFamily("rejoinder_active_generations", "Generations that have not ended", value=fleet.active)
     yield GaugeMetricFamily("rejoinder_queued_jobs", "Jobs in the queue, waiting or running", value=fleet.queued)
     ttft = HistogramMetricFamily("rejoinder_time_to_first_token_seconds", "Submit to first token, of the fleet")

@@ -21,6 +21,17 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_tokens: int | None = None
 
 
+def add_usage(one: Usage | None, other: Usage | None) -> Usage | None:
+    """What two calls cost together; what neither of them reported stays absent."""
+    if one is None or other is None:
+        return one or other
+    return Usage(*(_add(getattr(one, name), getattr(other, name)) for name in Usage.__struct_fields__))
+
+
+def _add(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
+
+
 class ErrorInfo(msgspec.Struct, frozen=True):
     """Why a generation failed, or why an attempt at the provider did."""
 

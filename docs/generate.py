@@ -193,7 +193,7 @@ def generation_errors() -> str:
     known: dict[str, dict[str, str]] = ADVICE["generation"]
     sources = "\n".join(path.read_text() for path in sorted((ROOT / "worker").rglob("*.py")))
     used = {code for codes in _CODE_IN_WORKER.findall(sources) for code in codes if code}
-    _same("generation", set(known), used | {errors.UnknownModel.code})
+    _same("generation", set(known), used | {errors.UnknownModel.code, errors.LogFull.code})
     rows = [[f"`{code}`", row["retryable"], row["meaning"], row["advice"]] for code, row in sorted(known.items())]
     return table(["code", "retryable", "meaning", "what to do"], rows)
 

@@ -32,6 +32,10 @@ class Batcher:
         self.due_at: float | None = None
         """When :meth:`flush` is due, on the caller's clock; ``None`` = nothing waits."""
 
+    def begin(self) -> None:
+        """The next event is the first one of an answer again."""
+        self._first = True
+
     def push(self, event: ContentEvent, now: float) -> list[ContentEvent]:
         """Take the next event."""
         if not isinstance(event, DELTA_TYPES):

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.client import Broker
-from broker.errors import LogUnavailable, ProviderError
+from broker.errors import LogFull, LogUnavailable, ProviderError
 from broker.events import CONTENT_TYPES, Retrying
 from broker.hub import viewers_settle_s
 from broker.request import GenerationRequest
 from broker.tasks import end
-from broker.values import CancelReason, ErrorInfo, Usage
+from broker.values import CancelReason, ErrorInfo, Usage, add_usage
+from worker.calls import Calls
 from worker.providers.base import Call, Finish, Provider, UsageUpdate
 from worker.upstream import retrying
 from worker.writer import LogWriter
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 _WATCH_S = 1.0
 _SLOW_LOOK_S = 2.0
 """A look at the viewers that took longer came from a server that stood still."""
+LOG_FULL = ErrorInfo(LogFull.code, "Redis had no memory left for this answer.", retryable=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class Drive:
         self._deadline_s = deadline_s
         self._hand_over = asyncio.Event()
         self._usage: Usage | None = None
+        """What all calls have cost so far."""
+        self._paid: Usage | None = None
+        """What the calls cost that broke off."""
 
     def hand_over(self) -> None:
         """Stop here; another worker goes on."""
@@ -70,18 +75,18 @@ class Drive:
         ]
         answer, deadline, hand_over, unwatched = watches
         try:
-            await asyncio.wait([*watches, asked, self.writer.stopped], return_when=asyncio.FIRST_COMPLETED)
-            if self.writer.stopped.done():
+            writer = self.writer
+            await asyncio.wait([*watches, asked, writer.stopped, writer.full], return_when=asyncio.FIRST_COMPLETED)
+            if writer.stopped.done():
                 return Outcome(lost=True)
             if asked.done():
                 return self._outcome(cancelled=asked.result())
+            if writer.full.done():
+                return self._outcome(error=LOG_FULL)
             if answer.done():
                 return answer.result()
-            if deadline.done():
-                return self._outcome(cancelled="deadline")
-            if unwatched.done():
-                return self._outcome(cancelled="unwatched")
-            return self._outcome(handed_over=hand_over.done())
+            late: CancelReason | None = "deadline" if deadline.done() else "unwatched" if unwatched.done() else None
+            return self._outcome(cancelled=late, handed_over=late is None and hand_over.done())
         finally:
             # The provider's socket is closed once its task has ended.
             await end(*watches)
@@ -90,22 +95,37 @@ class Drive:
         return Outcome(**how, usage=self._usage)
 
     async def _answer(self, provider: Provider, call: Call) -> Outcome:
+        calls = Calls(self._request, provider, call, max_losses=self._settings.max_attempts)
         try:
-            async for attempt in retrying(self._settings.max_retries, lambda: self.writer.token_out, self._announce):
-                with attempt:
-                    return self._outcome(finish=await self._pull(provider, call))
-        except ProviderError as error:
-            return self._outcome(error=_info(error))
+            while True:
+                try:
+                    finish = await self._ask(provider, calls)
+                except ProviderError as error:
+                    pause_s = calls.again(error)
+                    if pause_s is None:
+                        return self._outcome(error=_info(error))
+                    self._paid = self._usage
+                    _log.warning("%s: %s; asking %s again", self._generation, error, provider.name)
+                    await asyncio.sleep(pause_s)
+                else:
+                    return self._outcome(finish=finish)
         except Exception:  # noqa: BLE001 - an adapter that breaks its contract must still end its generation
             _log.exception("%s: provider %s failed in a way it should not", self._generation, provider.name)
         return self._outcome(error=ErrorInfo("internal_error", "The provider's adapter failed.", retryable=True))
 
+    async def _ask(self, provider: Provider, calls: Calls) -> Finish:
+        """One call, asked again for as long as the provider refuses before its first token."""
+        async for attempt in retrying(self._settings.max_retries, lambda: calls.token_out, self._announce):
+            with attempt:
+                return await self._pull(provider, calls)
+        raise AssertionError("tenacity ends in an answer or in an error")
+
     async def _announce(self, tries: int, pause_s: float, error: ProviderError) -> None:
         self.writer.announce(Retrying(tries, round(pause_s, 3), _info(error)))
 
-    async def _pull(self, provider: Provider, call: Call) -> Finish:
+    async def _pull(self, provider: Provider, calls: Calls) -> Finish:
         stall_s, limit = self._settings.stall_s, self._settings.max_log_bytes
-        async with aclosing(provider.stream(call)) as items:
+        async with aclosing(provider.stream(calls.call)) as items:
             while True:
                 try:
                     async with asyncio.timeout(stall_s):
@@ -115,14 +135,17 @@ class Drive:
                         f"the provider has sent nothing for {stall_s:g} s", code="provider_stalled", retryable=True
                     ) from None
                 if isinstance(item, CONTENT_TYPES):
+                    if (mode := calls.take(item)) is not None:
+                        self.writer.begin_again(mode, attempt=self.writer.attempt + 1)
                     self.writer.write(item)
                     if self.writer.bytes > limit:
                         raise ProviderError(f"the answer is larger than {limit} bytes", code="output_too_large")
                     await self.writer.room()
                 elif isinstance(item, UsageUpdate):
-                    self._usage = item.usage
+                    self._usage = add_usage(self._paid, item.usage)
                 elif isinstance(item, Finish):
-                    self._usage = item.usage or self._usage
+                    if item.usage is not None:
+                        self._usage = add_usage(self._paid, item.usage)
                     return item
                 else:
                     raise ProviderError("the answer broke off", code="provider_truncated", retryable=True)

@@ -22,7 +22,6 @@ from broker.events import (
     Failed,
     Mode,
     Started,
-    TextDelta,
     event_to_json,
 )
 from broker.jobs import ending_head
@@ -32,7 +31,8 @@ from broker.scripts import Claim, Ending, Fence, Refusal
 from broker.tasks import end
 from broker.values import ErrorInfo
 from worker.batcher import Batcher
-from worker.drive import Drive, Outcome
+from worker.calls import can_be_prefix
+from worker.drive import LOG_FULL, Drive, Outcome
 from worker.providers.base import Call, Provider
 from worker.providers.registry import Registry
 from worker.writer import LogWriter, Origin
@@ -44,8 +44,6 @@ _log = logging.getLogger(__name__)
 WORKER_LOST = ErrorInfo("worker_lost", "The workers of this generation died; it has no attempts left.", retryable=True)
 
 _AGAIN_S = 0.2
-PREFILL_REFUSED = "prefill_refused"
-"""A model that was thought to continue a given beginning, and does not: it is asked from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +168,10 @@ class Generator:
                 appends = asyncio.get_running_loop().create_task(writer.run())
                 stack.push_async_callback(end, appends)
                 call = Call(request, model, list(prefix))
-                outcome = refused or await self._answer(drive, provider, call) if provider else refused
+                outcome = refused or await drive.run(provider, call) if provider else refused
         finally:
             del self._running[generation]
         return await self._finish(generation, writer, outcome or Outcome())
-
-    async def _answer(self, drive: Drive, provider: Provider, call: Call) -> Outcome:
-        outcome = await drive.run(provider, call)
-        if call.prefix and outcome.error and outcome.error.code == PREFILL_REFUSED:
-            drive.writer.restart()
-            return await drive.run(provider, Call(call.request, call.model))
-        return outcome
 
     async def _mode(
         self, generation: str, claim: Claim, provider: Provider | None, model: str
@@ -191,8 +182,7 @@ class Generator:
         if not provider.can_continue(model):
             return "restart", []
         prefix = await self._patiently(lambda: self._content(generation, claim.top))
-        plain = all(event_is_text(event) for event in prefix)
-        return ("continue", prefix) if prefix and plain else ("restart", [])
+        return ("continue", prefix) if can_be_prefix(prefix) else ("restart", [])
 
     async def _content(self, generation: str, top: Position) -> list[ContentEvent]:
         """The content that stands in the log up to ``top``: that of the last attempt that was not void."""
@@ -229,20 +219,28 @@ class Generator:
             reclaim=reclaim,
         )
 
+    async def _end(self, writer: LogWriter, outcome: Outcome) -> str:
+        """End the log. Where Redis has no memory for the rest of an answer, the answer is not completed."""
+        if not writer.full.done():
+            ended = await writer.end(_ending(outcome))
+            if ended != "full":
+                return ended
+        if outcome.finish is not None:
+            outcome = Outcome(error=LOG_FULL, usage=outcome.usage)
+        writer.abandon()
+        return await writer.end(_ending(outcome))
+
     async def _finish(self, generation: str, writer: LogWriter, outcome: Outcome) -> Result:
         if outcome.handed_over:
             return HandedOver() if await writer.release() else Lost()
-        if outcome.lost or await writer.end(_ending(outcome)) == "lost":
+        if outcome.lost or await self._end(writer, outcome) == "lost":
             stopped = writer.stopped.result() if writer.stopped.done() else None
             return Lost() if isinstance(stopped, Fenced) else Done()
+        if not writer.kept:
+            _log.warning("%s: its end was not confirmed within REJOINDER_WAIT_S", generation)
         with contextlib.suppress(RejoinderError):
-            await self._broker.count_ended(generation)
+            await self._broker.count_ended(generation, kept=writer.kept)
         return Done()
-
-
-def event_is_text(event: ContentEvent) -> bool:
-    """Whether a provider can be given this as the beginning of its own answer."""
-    return isinstance(event, TextDelta)
 
 
 def _ending(outcome: Outcome) -> Ending:

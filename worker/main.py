@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from broker.client import Broker
 from broker.logs import configure
 from broker.redis import Redis, connect, text
+from broker.server_check import check_at_start
 from broker.settings import Settings
 from broker.tasks import end
 from worker.generate import Generator
@@ -28,7 +29,11 @@ HAND_OVER_S = 2.0
 
 
 async def serve(settings: Settings, *, environ: Mapping[str, str], stop: asyncio.Event) -> None:
-    """Work until ``stop``, then drain: take no new job, let generations finish, hand the rest over."""
+    """Work until ``stop``, then drain: take no new job, let generations finish, hand the rest over.
+
+    Raises ``UnfitServer`` when Redis would lose what it is given.
+    """
+    await check_at_start(settings)
     async with Broker(settings) as broker:
         registry = Registry(settings, environ)
         generator = Generator(broker, registry)

@@ -1,6 +1,7 @@
 -- Compare-and-append; without entries: renew the lease. KEYS: job log request.
 -- ARGV: owner epoch first_seq lease_ms channel started first_token (field value)*
--- `started`: '' or the mode of the generation.started that is the first of the entries; `first_token`: '' or '1'.
+-- `started`: '' or the mode and attempt of the generation.started that is the first of the entries;
+-- `first_token`: '' or '1'.
 local owner, epoch, first, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local started, first_token = ARGV[6], ARGV[7]
 local count = (#ARGV - 7) / 2
@@ -10,14 +11,16 @@ if refusal then return refusal end
 if ended(h[1]) then return { 'ended' } end
 local now = now_ms()
 if there == count then
+  make_way()
   redis.call('HSET', JOB, 'lease_until', text(now + lease))
 else
   add(ARGV[5], tonumber(h[4]), epoch, first + there, rest(8 + 2 * there))
   redis.call('HSET', JOB, 'lease_until', text(now + lease), 'top', text(epoch), 'seq', text(first + count - 1))
   if started ~= '' then
-    redis.call('HSET', JOB, 'status', 'running')
+    local mode, attempt = string.match(started, '(%a+) (%d+)')
+    redis.call('HSET', JOB, 'status', 'running', 'attempt', attempt)
     redis.call('HSETNX', JOB, 'started_at', text(now))
-    if started == 'restart' and there == 0 then redis.call('HDEL', JOB, 'first_token_at') end
+    if mode == 'restart' and there == 0 then redis.call('HDEL', JOB, 'first_token_at') end
   end
   if first_token ~= '' then redis.call('HSETNX', JOB, 'first_token_at', text(now)) end
 end

@@ -5,6 +5,7 @@ if not h[1] then return { 'gone' } end
 if ended(h[1]) then return { 'ended' } end
 if redis.call('EXISTS', LOG) == 0 then return { 'gone' } end
 local now = now_ms()
+make_way()
 if h[2] ~= '' and tonumber(h[3]) > now then
   redis.call('HSETNX', JOB, 'cancel', ARGV[1])
   redis.call('PUBLISH', ARGV[3], ARGV[5])

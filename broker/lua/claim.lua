@@ -1,9 +1,10 @@
 -- Make `owner` the one writer of the log. KEYS: job log request.
 -- ARGV: owner lease_ms max_attempts whole_ms channel lost_head worker
--- `whole_ms`: how long the claimer's own connections have been whole; who was cut off itself judges nobody dead.
+-- `whole_ms`: how long the claimer's own connections have been whole; who was cut off itself judges nobody dead, and
+-- the measure is the holder's lease: the two may be configured differently.
 local owner, lease, whole = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
 local h = redis.call('HMGET', JOB, 'status', 'owner', 'lease_until', 'epoch', 'top', 'seq', 'attempt', 'losses',
-  'on_worker_loss', 'cancel', 'deadline_at')
+  'on_worker_loss', 'cancel', 'deadline_at', 'lease_ms')
 if not h[1] or redis.call('EXISTS', LOG) == 0 then return { 'gone' } end
 if ended(h[1]) then return { 'ended', h[1] } end
 local now = now_ms()
@@ -14,12 +15,19 @@ local function claimed()
     text(losses) }
 end
 if holder == owner then
-  redis.call('HSET', JOB, 'lease_until', text(now + lease))
+  redis.call('HSET', JOB, 'lease_until', text(now + lease), 'lease_ms', text(lease))
   return claimed()
 end
 if holder ~= '' then
+  local held_for = tonumber(h[12] or lease)
+  if lease_until > now + held_for then
+    -- Nobody takes a lease for longer than that: the clock has gone back.
+    lease_until = now + held_for
+    redis.call('HSET', JOB, 'lease_until', text(lease_until))
+  end
   if lease_until > now then return { 'busy', text(lease_until - now) } end
-  if whole < lease then return { 'busy', text(lease - whole) } end
+  local patience = math.max(lease, held_for)
+  if whole < patience then return { 'busy', text(patience - whole) } end
   losses = losses + 1
   if losses >= tonumber(ARGV[3]) or h[9] == 'fail' then
     terminate(now, ARGV[5], math.max(epoch + 1, now), seq + 1, 'failed', ARGV[6], '', { 'error', ARGV[7] })
@@ -30,5 +38,5 @@ end
 epoch = math.max(epoch + 1, now)
 attempt = attempt + 1
 redis.call('HSET', JOB, 'owner', owner, 'epoch', text(epoch), 'lease_until', text(now + lease),
-  'attempt', text(attempt), 'losses', text(losses))
+  'lease_ms', text(lease), 'attempt', text(attempt), 'losses', text(losses))
 return claimed()

@@ -32,13 +32,20 @@ local function notice(channel, before, epoch, first, pairs_)
   end
 end
 
+-- For scripts that must go through although Redis has reached maxmemory: it refuses a script's first write where that
+-- could take memory, and none behind a first one that can't.
+local function make_way()
+  redis.call('PEXPIRE', JOB, math.max(redis.call('PTTL', JOB), 1))
+end
+
 local function ended(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
 
-local function json_number(value)
+-- A duration as JSON. A clock that was set back must not make it negative.
+local function json_duration(value)
   if not value then return 'null' end
-  return text(value)
+  return text(math.max(value, 0))
 end
 
 -- Durations of a generation that ends now, as the JSON of the event's timing.
@@ -47,9 +54,9 @@ local function timing(now, created, started, first_token, output_tokens)
   if first_token and output_tokens and output_tokens > 0 and now > first_token then
     rate = string.format('%.2f', output_tokens * 1000 / (now - first_token))
   end
-  return '{"queue_ms":' .. json_number(started and started - created)
-    .. ',"ttft_ms":' .. json_number(first_token and first_token - created)
-    .. ',"duration_ms":' .. text(now - created)
+  return '{"queue_ms":' .. json_duration(started and started - created)
+    .. ',"ttft_ms":' .. json_duration(first_token and first_token - created)
+    .. ',"duration_ms":' .. json_duration(now - created)
     .. ',"tokens_per_second":' .. rate .. '}'
 end
 
@@ -60,6 +67,7 @@ local function terminate(now, channel, epoch, seq, status, head, output_tokens, 
     'top')
   local took = timing(now, tonumber(h[1]), tonumber(h[2] or nil), tonumber(h[3] or nil), tonumber(output_tokens))
   local value = head .. ',"timing":' .. took .. '}'
+  make_way()
   redis.call('XADD', LOG, 'NOMKSTREAM', id(epoch, seq), 'j', value)
   redis.call('HSET', JOB, 'status', status, 'finished_at', text(now), 'timing', took,
     'epoch', text(epoch), 'top', text(epoch), 'seq', text(seq), 'lease_until', '0')

@@ -2,5 +2,6 @@
 -- ARGV: owner epoch
 local h = redis.call('HMGET', JOB, 'owner', 'epoch')
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 0 end
+make_way()
 redis.call('HSET', JOB, 'owner', '', 'lease_until', '0')
 return 1

@@ -5,6 +5,7 @@ local h = redis.call('HMGET', JOB, 'status', 'created_at', 'cancel_after_ms')
 if not h[1] or ended(h[1]) or h[3] == '' then return { -1, 0 } end
 local now = now_ms()
 if ARGV[2] ~= '' then
+  make_way()
   redis.call('ZADD', KEYS[3], text(now + tonumber(ARGV[2])), ARGV[1])
   redis.call('PEXPIRE', KEYS[3], math.max(redis.call('PTTL', JOB), 1))
 end

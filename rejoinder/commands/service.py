@@ -31,12 +31,15 @@ def api(*, host: Host = "127.0.0.1", port: Port = 8000, insecure: Insecure = Fal
     load_settings()
     from api.auth import InsecureBind  # noqa: PLC0415 - the server's libraries are only for this command
     from api.main import run  # noqa: PLC0415 - imported on first use
+    from broker.errors import UnfitServer  # noqa: PLC0415 - imported on first use
 
     try:
         run(host=host, port=port, insecure=insecure)
     except InsecureBind as error:
         report(str(error), "insecure_bind", "set REJOINDER_API_KEYS=tenant:key, or say --insecure if you mean it")
         raise typer.Exit(ExitCode.USAGE) from None
+    except UnfitServer as error:
+        raise _unfit(error) from None
     except OSError as error:
         report(f"{host}:{port} can't be used: {error.strerror or error}", "address", "choose another --port or --host")
         raise typer.Exit(ExitCode.FAILED) from None
@@ -45,9 +48,18 @@ def api(*, host: Host = "127.0.0.1", port: Port = 8000, insecure: Insecure = Fal
 def worker() -> None:
     """Run one worker: many generations at once. Scale by processes."""
     settings = load_settings()
+    from broker.errors import UnfitServer  # noqa: PLC0415 - imported on first use
     from worker.main import run  # noqa: PLC0415 - the worker's libraries are only for this command
 
-    run(settings)
+    try:
+        run(settings)
+    except UnfitServer as error:
+        raise _unfit(error) from None
+
+
+def _unfit(error: Exception) -> typer.Exit:
+    report(str(error), "unfit_server", "docs/operations.md says what a Redis needs")
+    return typer.Exit(ExitCode.USAGE)
 
 
 def dev(

@@ -232,7 +232,7 @@ class FakeDoor:
         ended = [log.record.status for log in self.logs.values() if log.ended]
         buckets = [(0.1, 1), (1.0, 3), (float("inf"), 4)]
         counts = {status: ended.count(status) for status in ended}
-        return FleetStats(counts, 1234, buckets, 5.5, 4, active=len(self.logs) - len(ended), queued=2)
+        return FleetStats(counts, 1234, 1, buckets, 5.5, 4, active=len(self.logs) - len(ended), queued=2)
 
     async def _held(self, generation: str, tenant: str, hold_s: float | None) -> Log:
         try:

@@ -102,7 +102,7 @@ class Writer:
 
     async def begin(self, attempt: int = 1) -> AppendReply:
         """Say that the attempt has started."""
-        return await self.append(Started(attempt, "restart", "demo", "demo-1"), started="restart")
+        return await self.append(Started(attempt, "restart", "demo", "demo-1"), started=f"restart {attempt}")
 
     async def say(self, *texts: str) -> AppendReply:
         """Append text, one entry each."""

@@ -71,6 +71,30 @@ async def test_who_was_cut_off_judges_nobody(store: Store) -> None:
     assert isinstance(await store.claim(generation, "b", whole_ms=LEASE_MS), Claim)
 
 
+async def test_the_holders_lease_is_the_measure(store: Store) -> None:
+    """Config skew in a rolling deploy: a claimer with a shorter lease judges no sooner than the holder's allows."""
+    generation = await store.submit()
+    await store.own(generation, "a")
+    await store.lapse(generation)
+    early = await store.claim(generation, "b", lease_ms=1000, whole_ms=LEASE_MS - 500)
+    assert early == Refusal("busy", 500)
+    assert isinstance(await store.claim(generation, "b", lease_ms=1000, whole_ms=LEASE_MS), Claim)
+
+
+async def test_a_clock_that_went_back_makes_nobody_wait_longer_than_a_lease(store: Store) -> None:
+    """The lease of a dead owner seems to end in a day: it ends in a lease."""
+    generation = await store.submit()
+    await store.own(generation, "a")
+    far = int((await store.hash(generation))["lease_until"]) + 86_400_000
+    await store.raw.hset(store.keys.job(generation), "lease_until", str(far))
+    refused = await store.claim(generation, "b")
+    assert isinstance(refused, Refusal)
+    assert 0 < refused.wait_ms <= LEASE_MS
+    again = await store.claim(generation, "b")
+    assert isinstance(again, Refusal)
+    assert again.wait_ms <= refused.wait_ms
+
+
 @pytest.mark.parametrize(("fields", "claims"), [({}, 3), ({"on_worker_loss": "fail"}, 1)])
 async def test_a_generation_that_loses_its_workers_ends(store: Store, fields: dict[str, str], claims: int) -> None:
     """Out of attempts, or with the policy `fail`: the script writes generation.failed, once."""

@@ -19,7 +19,8 @@ from tests.broker.faulty import FaultyLog, open_writer
 from tests.broker.store import Store
 from tests.support.waiting import wait_until
 from worker.batcher import Batcher
-from worker.writer import APPEND_BYTES, APPEND_ENTRIES, UNWRITTEN_BYTES, LogWriter
+from worker.held import APPEND_BYTES, APPEND_ENTRIES
+from worker.writer import UNWRITTEN_BYTES, LogWriter
 
 ENDING = Ending("completed", ending_head(event_to_json(Completed("stop"))), finish_reason="stop")
 
@@ -212,14 +213,15 @@ async def test_a_forgotten_claim_is_made_again_and_everything_said_anew(store: S
     assert (await store.records.get(generation)).first_token_at is not None
 
 
-async def test_a_second_start_in_one_attempt_voids_the_first(store: Store) -> None:
+async def test_a_second_start_of_one_worker_voids_the_first(store: Store) -> None:
     """The model refused its own beginning; a claim forgotten after that brings nothing of it back."""
     log, writer = await desk(store, mode="continue", prefix=[TextDelta(0, "void")])
     await writer.drain()
-    writer.restart()
+    writer.begin_again("restart", attempt=2)
     writer.write(TextDelta(0, "said"))
     await writer.drain()
-    assert await starts(store, log.generation) == [(1, "continue"), (1, "restart")]
+    assert await starts(store, log.generation) == [(1, "continue"), (2, "restart")]
+    assert (await store.records.get(log.generation)).attempt == 2
     await log.forget(log.replicas[0])
     assert await writer.end(ENDING) == "ok"
     assert await text(store, log.generation) == "said"

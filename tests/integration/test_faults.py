@@ -210,7 +210,7 @@ class TestHandOver:
     async def test_a_model_that_refuses_its_own_beginning_is_asked_from_the_start(
         self, broker: Broker, start_worker: StartWorker
     ) -> None:
-        """prefill_refused falls back to restart within the attempt: what stood there is void."""
+        """prefill_refused falls back to restart: what stood there is void."""
         made = await broker.submit(request(20, 2000, on_worker_loss="continue"))
         generation = made.record.id
         claim = await broker.log.claim(
@@ -219,13 +219,13 @@ class TestHandOver:
         assert isinstance(claim, Claim)
         fence = Fence("first", claim.epoch)
         said = [encode_entry(Started(1, "restart", "demo", "demo-1")), encode_entry(TextDelta(0, "Not of that answer"))]
-        await broker.log.append(generation, fence, 2, said, lease_ms=60_000, started="restart", first_token=True)
+        await broker.log.append(generation, fence, 2, said, lease_ms=60_000, started="restart 1", first_token=True)
         await broker.log.release(generation, fence)
         await start_worker()
         record = await broker.wait(generation, 10)
         viewer = await read(broker, generation)
         modes = [(s.event["attempt"], s.event["mode"]) for s in viewer.seen if s.kind == "generation.started"]
-        assert modes == [(1, "restart"), (2, "continue"), (2, "restart")]
+        assert modes == [(1, "restart"), (2, "continue"), (3, "restart")]
         assert check([viewer]) == []
         assert record.status == "completed"
         assert record.output is not None
