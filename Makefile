@@ -56,8 +56,8 @@ contract: $(DEV) ## The black-box HTTP suite, and a fuzz over the OpenAPI schema
 browser: $(DEV) ## Native EventSource and the page, in headless Chromium
 	@$(PYTEST) -q -m browser
 
-chaos: $(DEV) ## Kill processes under load
-	@$(PYTEST) -q -m chaos --timeout 300
+chaos: $(DEV) ## A fleet under every fault: MINUTES=4, SEED= replays a run; the verdict is in build/chaos.json
+	@MINUTES=$(or $(MINUTES),4) SEED=$(SEED) $(PYTEST) -q -m chaos --timeout 300
 
 golden: $(DEV) ## Rewrite the golden files from what the code says now
 	@REGOLD=1 $(PYTEST) -q -m golden -p no:randomly

@@ -247,5 +247,6 @@ def _in_kernel(transport: asyncio.Transport) -> int:
     sock = transport.get_extra_info("socket")
     try:
         return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-    except OSError:
+    except (OSError, ValueError):
+        # Closed already, by the other side's reset.
         return 0

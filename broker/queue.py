@@ -25,8 +25,11 @@ return 1
 
 
 def job_to_bytes(job: dict[str, object]) -> bytes:
-    """The serializer arq is given: JSON instead of its default, pickle."""
-    return json.dumps(job).encode()
+    """The serializer arq is given: JSON instead of its default, pickle.
+
+    arq also gives it the errors of jobs that somebody took out of the queue, as results that nobody keeps.
+    """
+    return json.dumps(job, default=repr).encode()
 
 
 def job_from_bytes(data: bytes) -> dict[str, object]:

@@ -128,7 +128,8 @@ class _Prompt:
             await self.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise RedisTimeoutError("Timeout writing to socket") from None
-            if isinstance(error, OSError):
+            # uvloop has a RuntimeError of its own for a transport that was closed under us.
+            if isinstance(error, OSError | RuntimeError):
                 raise RedisConnectionError(f"Error while writing to socket: {error}") from error
             raise
 

@@ -118,7 +118,8 @@ async def _main(settings: Settings, environ: Mapping[str, str]) -> None:
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; blocks."""
     configure(settings)
-    logging.getLogger("arq").setLevel(logging.WARNING)
+    for library in ("arq", "httpx2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     asyncio.run(_main(settings, os.environ))
 
 

@@ -274,4 +274,11 @@ class LogWriter:
     async def release(self) -> bool:
         """Write what is left and hand the log over; answers whether it was still ours."""
         await self.drain()
-        return not self._over and await self._log.release(self._generation, self._fence)
+        released: list[bool] = []
+
+        async def let_go() -> None:
+            released.append(await self._log.release(self._generation, self._fence))
+
+        if not self._over:
+            await self._retried(let_go)
+        return any(released)

@@ -79,6 +79,10 @@ class FaultyLog(StreamLog):
         """The terminal entry, perhaps."""
         return await self._play(lambda: super(FaultyLog, self).end(generation, fence, first, entries, ending, **how))
 
+    async def release(self, generation: str, fence: Fence) -> bool:
+        """The hand-over, perhaps."""
+        return await self._play(lambda: super(FaultyLog, self).release(generation, fence))
+
 
 async def open_writer(
     log: FaultyLog,

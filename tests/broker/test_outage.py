@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker.client import Broker
+from broker.errors import LogUnavailable
+from broker.redis import connect, unavailable
 from broker.scripts import Scripts
 from rejoinder.embedded import EmbeddedServer
 from tests.broker.test_hub import collect
@@ -90,3 +92,43 @@ async def test_a_look_that_hung_judges_nobody(
         await asyncio.wait_for(collect(broker, generation, got), 20)
         assert hung
         assert (await broker.get(generation)).status == "completed"
+
+
+async def test_a_hung_look_unsettles_the_sweeper_too(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in the queue is judged by the sweeper: it must not take a standstill for an absence either."""
+    monkeypatch.setattr("broker.sweeper.SLOW_S", 0.05)
+    clock = asyncio.get_running_loop().time
+
+    async def slow(self: Scripts, generation: str, node: str = "", hold_ms: int | None = None) -> tuple[int, int]:
+        del self, generation, node, hold_ms
+        until = clock() + 0.1
+        await wait_until(lambda: clock() > until)
+        return 60_000, 300
+
+    async with Broker(make_settings()) as broker:
+        generation = (await broker.submit(request(6, 60, on_disconnect={"cancel_after_s": 0.3}))).record.id
+        monkeypatch.setattr(Scripts, "watch", slow)
+        await broker.sweeper.sweep()
+        assert (await broker.get(generation)).status == "queued"
+        monkeypatch.setattr("broker.sweeper.SLOW_S", 60)
+        monkeypatch.setattr(broker.sweeper, "_settled_at", 0.0)
+        await broker.sweeper.sweep()
+        assert (await broker.get(generation)).status == "cancelled"
+
+
+async def test_a_transport_that_was_closed_under_us_is_an_outage(make_settings: MakeSettings) -> None:
+    """Uvloop says RuntimeError where asyncio says nothing: a viewer's stream must not break on it."""
+    redis = connect(make_settings().redis_url, size=1, retries=0)
+    await redis.ping()
+    connection = await redis.connection_pool.get_connection()
+
+    async def closed(_command: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    connection._send_packed_command = closed
+    with pytest.raises(LogUnavailable), unavailable():
+        await connection.send_command("PING")
+    await connection.disconnect()
+    await redis.aclose()

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from arq.worker import JobExecutionFailed
 
 from broker.errors import AlreadyEnded, Fenced, LogLost
 from broker.events import TERMINAL_TYPES, Completed, Started, TextDelta, event_to_json
 from broker.fold import OutputFold
 from broker.jobs import ending_head
-from broker.scripts import Ending
+from broker.queue import job_to_bytes
+from broker.scripts import Claim, Ending
 from broker.tasks import end
-from tests.broker.faulty import FaultyLog, open_writer
+from tests.broker.faulty import Fault, FaultyLog, open_writer
 from tests.broker.store import Store
 from tests.support.waiting import wait_until
 from worker.batcher import Batcher
@@ -236,3 +239,21 @@ async def test_a_release_writes_what_waits(store: Store) -> None:
     assert await writer.release()
     assert await text(store, log.generation) == "ab"
     assert (await store.own(log.generation, "b")).next_seq == 5
+
+
+@pytest.mark.parametrize("trouble", [["refuse", "refuse"], ["lose"], ["lose", "refuse", "lose"]])
+async def test_a_hand_over_goes_through_trouble(store: Store, trouble: list[Fault]) -> None:
+    """A connection that broke must not cost the next owner a lease, nor may a lost reply look like a lost log."""
+    log, writer = await desk(store)
+    await writer.drain()
+    log.faults.extend(trouble)
+    with patch("worker.writer._BACK_OFF_S", (0.0,)):
+        assert await writer.release()
+    assert not log.faults
+    assert isinstance(await store.claim(log.generation, "next"), Claim)
+    assert not await writer.release()
+
+
+async def test_an_error_of_a_job_can_be_serialized() -> None:
+    """Arq hands its own errors over as results, of a job that was taken out of the queue under it."""
+    assert b"JobExecutionFailed" in job_to_bytes({"r": JobExecutionFailed("job expired")})

@@ -1,12 +1,12 @@
 """The history checker: clients only record, a pure function names what went wrong.
 
 Used by integration tests, chaos and bench alike. Each anomaly has one name: lost, duplicate, reorder, gap, phantom,
-after-end, false-end, stuck, mixed-attempt, foreign.
+after-end, false-end, stuck, mixed-attempt, foreign, unpaid-cancel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ Name: TypeAlias = Literal[
     "stuck",
     "mixed-attempt",
     "foreign",
+    "unpaid-cancel",
 ]
 
 TERMINAL = frozenset({"generation.completed", "generation.failed", "generation.cancelled"})
@@ -59,6 +60,16 @@ class Viewer:
 
 
 @dataclass(frozen=True)
+class Paid:
+    """One call as the provider saw it; times on one clock with :attr:`Facts.cancelled`, in seconds."""
+
+    generation: str
+    started_at: float
+    closed_at: float | None
+    """When its socket was closed, by either side; None = open still."""
+
+
+@dataclass(frozen=True)
 class Anomaly:
     """One thing that must not happen."""
 
@@ -67,15 +78,65 @@ class Anomaly:
     detail: str
 
 
-def check(viewers: Sequence[Viewer], truth: dict[str, Sequence[Seen]] | None = None) -> list[Anomaly]:
+Log: TypeAlias = Sequence[Seen]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known from elsewhere, where a test knows it."""
+
+    forks: Mapping[str, Sequence[Log]] = field(default_factory=dict[str, Sequence[Log]])
+    """Further histories that a generation's log has had: a server that forgot made the log go another way. A viewer
+    must fit into one of them whole."""
+    texts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the provider says to it. Nobody may be left with anything but its beginning, or, completed, all of it."""
+    gone: Collection[str] = frozenset()
+    """Generations that were erased: nobody can be shown their end."""
+    cancelled: Mapping[str, float] = field(default_factory=dict[str, float])
+    """When the end of a cancelled generation was known."""
+    paid: Sequence[Paid] = ()
+    cancel_bound_s: float = 1.0
+    """How long after that a provider's call may still run."""
+
+
+def check(
+    viewers: Sequence[Viewer], truth: Mapping[str, Log] | None = None, facts: Facts | None = None
+) -> list[Anomaly]:
     """Every anomaly in these histories; ``truth`` is each generation's whole log, read exactly after the end."""
+    facts = facts or Facts()
     found: list[Anomaly] = []
     for viewer in viewers:
+        gone = viewer.generation in facts.gone
         found += _check_order(viewer)
-        found += _check_end(viewer)
-        if truth is not None:
-            found += _check_truth(viewer, truth.get(viewer.generation, ()))
+        found += _check_end(viewer, gone=gone)
+        if viewer.generation in facts.texts:
+            found += _check_text(viewer, facts.texts[viewer.generation])
+        if truth is not None and not gone:
+            logs = [truth.get(viewer.generation, ()), *facts.forks.get(viewer.generation, ())]
+            found += min((_check_truth(viewer, log) for log in logs), key=len)
+    return found + _check_paid(facts)
+
+
+def _check_paid(facts: Facts) -> list[Anomaly]:
+    found: list[Anomaly] = []
+    for call in facts.paid:
+        at = facts.cancelled.get(call.generation)
+        if at is None:
+            continue
+        bound = max(at, call.started_at) + facts.cancel_bound_s
+        if call.closed_at is None or call.closed_at > bound:
+            late = "never" if call.closed_at is None else f"{call.closed_at - at:.2f} s after the cancel"
+            found.append(Anomaly("unpaid-cancel", call.generation, f"the provider's socket was closed {late}"))
     return found
+
+
+def _check_text(viewer: Viewer, whole: str) -> list[Anomaly]:
+    got = answer(_since_reset(viewer))
+    completed = any(seen.kind == "generation.completed" for seen in viewer.seen)
+    if got == whole or (not completed and whole.startswith(got)):
+        return []
+    name: Name = "lost" if whole.startswith(got) else "mixed-attempt"
+    return [Anomaly(name, viewer.name, f"left with {got[-60:]!r} ({len(got)} of {len(whole)} characters)")]
 
 
 def _check_order(viewer: Viewer) -> list[Anomaly]:
@@ -112,17 +173,17 @@ def _step(at: tuple[int, int], seen: Seen) -> Name | None:
     return "duplicate" if before < at[1] else None
 
 
-def _check_end(viewer: Viewer) -> list[Anomaly]:
+def _check_end(viewer: Viewer, *, gone: bool) -> list[Anomaly]:
     ended = any(seen.kind in TERMINAL for seen in viewer.seen)
     found: list[Anomaly] = []
     if viewer.clean_ends > 1 or (viewer.clean_ends and not ended):
         found.append(Anomaly("false-end", viewer.name, f"{viewer.clean_ends} clean ends"))
-    if viewer.gave_up and not ended:
+    if viewer.gave_up and not ended and not gone:
         found.append(Anomaly("stuck", viewer.name, f"no terminal event; {len(viewer.seen)} events seen"))
     return found
 
 
-def _check_truth(viewer: Viewer, truth: Sequence[Seen]) -> list[Anomaly]:
+def _check_truth(viewer: Viewer, truth: Log) -> list[Anomaly]:
     found: list[Anomaly] = []
     known = {seen.id: seen for seen in truth}
     since = _since_reset(viewer)

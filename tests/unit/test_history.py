@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.history import Seen, Viewer, answer, check
+from tests.support.history import Facts, Paid, Seen, Viewer, answer, check
 
 GENERATION = "gen_x"
 
@@ -86,3 +86,51 @@ def test_a_restart_voids_what_came_before() -> None:
     assert names(log, truth=log) == set()
     kept = [*GOOD[:4], seen("9-5", "generation.started", mode="continue", attempt=2), *log[5:]]
     assert names(kept, truth=log) == {"mixed-attempt"}
+
+
+TEXT = "[2-3][2-4][2-5]"
+FORK = [*GOOD[:4], seen("7-5", text="[2-5]"), seen("7-6", "generation.completed")]
+
+
+def judged(history: list[Seen], facts: Facts, *, gave_up: bool = False) -> set[str]:
+    """The anomalies of one viewer, by what else is known."""
+    viewer = Viewer("v", GENERATION, history, 0 if gave_up else 1, gave_up)
+    return {anomaly.name for anomaly in check([viewer], {GENERATION: GOOD}, facts)}
+
+
+def test_a_viewer_fits_into_one_history_whole() -> None:
+    """A server that forgot makes two logs of one; a mixture of both is none of them."""
+    facts = Facts(forks={GENERATION: [FORK]}, texts={GENERATION: TEXT})
+    assert judged(GOOD, facts) == set()
+    assert judged(FORK, facts) == set()
+    assert judged(FORK, Facts()) == {"phantom"}
+    mixture = [*GOOD[:5], seen("7-6", "generation.completed")]
+    assert judged(mixture, facts) == {"phantom"}
+
+
+def test_nobody_is_left_with_what_the_provider_did_not_say() -> None:
+    """Completed: all of it; otherwise a beginning of it."""
+    facts = Facts(texts={GENERATION: TEXT})
+    assert judged(GOOD, facts) == set()
+    assert "lost" in judged(GOOD, Facts(texts={GENERATION: TEXT + "!"}))
+    assert "mixed-attempt" in judged(GOOD, Facts(texts={GENERATION: "[2-3][2-4]"}))
+    failed = [*GOOD[:4], seen("2-5", "generation.failed")]
+    viewer = Viewer("v", GENERATION, failed, 1)
+    assert check([viewer], {GENERATION: failed}, facts) == []
+
+
+def test_what_was_erased_can_not_be_followed_to_its_end() -> None:
+    """Deleted or flushed: no terminal event is owed, order is."""
+    assert judged(GOOD[:4], Facts(gone={GENERATION}), gave_up=True) == set()
+    assert judged([*GOOD[:3], GOOD[4]], Facts(gone={GENERATION}), gave_up=True) == {"gap"}
+
+
+@pytest.mark.parametrize(
+    ("started", "closed", "found"),
+    [(1.0, 10.9, set[str]()), (1.0, 11.5, {"unpaid-cancel"}), (1.0, None, {"unpaid-cancel"}), (12.0, 12.5, set[str]())],
+)
+def test_a_cancel_reaches_the_provider(started: float, closed: float | None, found: set[str]) -> None:
+    """Its socket is closed within the bound, also that of a call that began in the same moment."""
+    facts = Facts(cancelled={GENERATION: 10.0}, paid=[Paid(GENERATION, started, closed)])
+    assert judged(GOOD, facts) == found
+    assert judged(GOOD, Facts(cancelled={"other": 10.0}, paid=facts.paid)) == set()

@@ -1,0 +1,73 @@
+"""A fleet under every fault at once: nobody misses, doubles or mixes anything, and everything ends.
+
+``SEED=`` replays a run's generations and faults, ``MINUTES=`` makes it longer; the verdict is printed, and written to
+``build/chaos.json`` beside the processes' output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.audit import audit
+from tests.chaos.fleet import Fleet
+from tests.chaos.load import Load
+from tests.chaos.nemesis import Nemesis
+from tests.support.verdict import Verdict
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(0)]
+
+BUILD = Path(__file__).parent.parent.parent / "build"
+MINUTES = float(os.environ.get("MINUTES", "4"))  # noqa: TID251 - the suite's own switch
+CONCURRENCY = 16
+REQUIRED = {"generations": 500, "connections": 5000, "process kills": 40, "redis outages": 10}
+"""For a run of four minutes; each kind of fault must have come, too."""
+
+
+async def test_chaos(capsys: pytest.CaptureFixture[str]) -> None:
+    """The verdict says what was done, and that nothing was lost."""
+    seed = int(os.environ.get("SEED") or secrets.randbelow(10**6))  # noqa: TID251 - the suite's own switch
+    BUILD.mkdir(exist_ok=True)
+    async with Fleet(BUILD / "chaos.log") as fleet:
+        load = Load(fleet, seed)
+        nemesis = Nemesis(fleet, load, seed)
+        loading = asyncio.ensure_future(load.run(CONCURRENCY))
+        await nemesis.run(MINUTES * 60)
+        load.done.set()
+        await fleet.ready()
+        load.calm_since = asyncio.get_running_loop().time()
+        await loading
+        anomalies, leaks = await audit(fleet, load, nemesis)
+    verdict = _verdict(seed, load, nemesis)
+    verdict.anomalies, verdict.leaks = anomalies, leaks
+    verdict.write(BUILD / "chaos.json")
+    (BUILD / "chaos.journal").write_text("\n".join([*nemesis.journal, ""]))
+    with capsys.disabled():
+        print(f"\n{verdict.render()}")  # noqa: T201 - the verdict is what people run this for
+    assert verdict.ok, f"replay with: make chaos SEED={seed}"
+
+
+def _verdict(seed: int, load: Load, nemesis: Nemesis) -> Verdict:
+    share = MINUTES / 4
+    ended = [g for g in load.generations if g.id and not g.gone]
+    kinds = [kind for lane in nemesis.kinds() for kind in lane]
+    return Verdict(
+        "chaos",
+        seed,
+        counts={
+            **dict(sorted(load.counts.items())),
+            "process kills": nemesis.counts["process kills"],
+            "redis outages": nemesis.counts["redis outages"],
+            "byte offsets cut at": len(load.swept),
+            "ended and kept": len(ended),
+        },
+        required={
+            **{name: int(least * min(share, 1)) for name, least in REQUIRED.items()},
+            **(dict.fromkeys([*kinds, "FLUSHALL"], 1) if share >= 1 else {}),
+        },
+        faults=dict(sorted(nemesis.counts.items())),
+    )
