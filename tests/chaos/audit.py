@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -22,8 +24,18 @@ CONNECTIONS = len(NODES) * 10 + len(WORKERS) * 20
 """The most that docs/operations.md allows for: about ten a node and twenty a worker."""
 
 
-async def audit(fleet: Fleet, load: Load, nemesis: Nemesis) -> tuple[list[Anomaly], list[str]]:
-    """Every anomaly, and every leak."""
+@dataclass
+class Findings:
+    """What the audit has found."""
+
+    anomalies: list[Anomaly]
+    leaks: list[str]
+    endings: Counter[str]
+    """How the generations ended, failures by their codes."""
+
+
+async def audit(fleet: Fleet, load: Load, nemesis: Nemesis) -> Findings:
+    """Every anomaly, every leak, and how everything ended."""
     client = fleet.admin()
     try:
         ids = [g.id for g in load.generations if g.id and not g.gone]
@@ -37,7 +49,14 @@ async def audit(fleet: Fleet, load: Load, nemesis: Nemesis) -> tuple[list[Anomal
         await client.aclose()
     if fleet.provider.live:
         leaks.append(f"{fleet.provider.live} provider calls are open")
-    return anomalies, [*leaks, *load.problems, *fleet.died, *fleet.complaints]
+    endings = Counter(_ending(log[-1]) for log in truth.values() if log)
+    return Findings(anomalies, [*leaks, *load.problems, *fleet.died, *fleet.complaints], endings)
+
+
+def _ending(last: Seen) -> str:
+    kind = last.kind.partition(".")[2]
+    why = last.event["error"]["code"] if kind == "failed" else last.event.get("reason", "")
+    return f"{kind} {why}".rstrip()
 
 
 async def _all_ended(client: Any, ids: list[str]) -> None:
@@ -64,6 +83,7 @@ def _viewers(load: Load, truth: Mapping[str, list[Seen]], nemesis: Nemesis) -> l
         for viewer in generation.viewers:
             if generation.id in nemesis.unsure and viewer.seen and viewer.seen[-1].id not in known:
                 # Its end was shown, and forgotten by a server that crashed in that second: docs/guarantees.md.
+                load.counts["ends forgotten in a crash"] += 1
                 continue
             viewers.append(viewer)
         if generation.id in truth:
@@ -75,7 +95,7 @@ def _viewers(load: Load, truth: Mapping[str, list[Seen]], nemesis: Nemesis) -> l
 async def _facts(fleet: Fleet, load: Load, nemesis: Nemesis) -> Facts:
     keys = {g.script.key: g.id for g in load.generations if g.id}
     paid = [Paid(keys[call.key], call.started_at, call.closed_at) for call in fleet.provider.calls if call.key in keys]
-    rewound = set(nemesis.forks)
+    rewound = {*nemesis.forks, *nemesis.cancels_in_doubt}
     return Facts(
         forks=nemesis.forks,
         texts=load.texts,

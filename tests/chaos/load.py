@@ -39,7 +39,7 @@ class Generation:
     viewers: list[Viewer] = field(default_factory=list[Viewer])
     id: str = ""
     cancelled_at: float | None = None
-    """When somebody knew of its cancelled end."""
+    """When a cancel was answered, or somebody saw a cancelled end."""
     ended_at: float | None = None
     """When the first viewer saw the end."""
     gone: str = ""
@@ -182,7 +182,7 @@ class Load:
         for _ in range(40):
             response = await self._ask("POST", f"/{generation.id}/cancel", generation)
             if response is not None and response.status_code in (200, 202, 404):
-                if response.status_code == 200 and response.json()["status"] == "cancelled":
+                if response.status_code != 404 and generation.cancelled_at is None:
                     generation.cancelled_at = asyncio.get_running_loop().time()
                 return
             await asyncio.sleep(0.25)

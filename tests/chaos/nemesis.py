@@ -38,6 +38,8 @@ class Nemesis:
         """Logs that were read to their ends before they were erased."""
         self.unsure: set[str] = set()
         """Generations whose end somebody saw so shortly before a crash that the end may be forgotten."""
+        self.cancels_in_doubt: set[str] = set()
+        """Cancels that were answered so shortly before a crash that they may be forgotten."""
         self.disturbed: list[tuple[float, float]] = []
         """When some worker could not do its work, on the loop's clock."""
         self.journal: list[str] = []
@@ -173,6 +175,8 @@ class Nemesis:
         for generation in self.load.generations:
             if generation.ended_at is not None and now - generation.ended_at < seconds:
                 self.unsure.add(generation.id)
+            if generation.cancelled_at is not None and now - generation.cancelled_at < seconds:
+                self.cancels_in_doubt.add(generation.id)
 
     async def _stop_redis(self) -> None:
         async with self._server:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.audit import audit
+from tests.chaos.audit import Findings, audit
 from tests.chaos.fleet import Fleet
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Nemesis
@@ -41,9 +41,8 @@ async def test_chaos(capsys: pytest.CaptureFixture[str]) -> None:
         await fleet.ready()
         load.calm_since = asyncio.get_running_loop().time()
         await loading
-        anomalies, leaks = await audit(fleet, load, nemesis)
-    verdict = _verdict(seed, load, nemesis)
-    verdict.anomalies, verdict.leaks = anomalies, leaks
+        findings = await audit(fleet, load, nemesis)
+    verdict = _verdict(seed, load, nemesis, findings)
     verdict.write(BUILD / "chaos.json")
     (BUILD / "chaos.journal").write_text("\n".join([*nemesis.journal, ""]))
     with capsys.disabled():
@@ -51,9 +50,8 @@ async def test_chaos(capsys: pytest.CaptureFixture[str]) -> None:
     assert verdict.ok, f"replay with: make chaos SEED={seed}"
 
 
-def _verdict(seed: int, load: Load, nemesis: Nemesis) -> Verdict:
+def _verdict(seed: int, load: Load, nemesis: Nemesis, findings: Findings) -> Verdict:
     share = MINUTES / 4
-    ended = [g for g in load.generations if g.id and not g.gone]
     kinds = [kind for lane in nemesis.kinds() for kind in lane]
     return Verdict(
         "chaos",
@@ -63,11 +61,15 @@ def _verdict(seed: int, load: Load, nemesis: Nemesis) -> Verdict:
             "process kills": nemesis.counts["process kills"],
             "redis outages": nemesis.counts["redis outages"],
             "byte offsets cut at": len(load.swept),
-            "ended and kept": len(ended),
+            **dict(findings.endings.most_common()),
         },
         required={
             **{name: int(least * min(share, 1)) for name, least in REQUIRED.items()},
+            # Failing everything in good order would be no anomaly, and no service either.
+            "completed": findings.endings.total() // 2,
             **(dict.fromkeys([*kinds, "FLUSHALL"], 1) if share >= 1 else {}),
         },
         faults=dict(sorted(nemesis.counts.items())),
+        anomalies=findings.anomalies,
+        leaks=findings.leaks,
     )

@@ -66,5 +66,5 @@ class Verdict:
 
 
 def _columns(values: Mapping[str, str], width: int = 3) -> list[str]:
-    cells = [f"{name:<22}{value:>7}" for name, value in values.items()]
+    cells = [f"{name:<29}{value:>6}" for name, value in values.items()]
     return ["  " + "   ".join(cells[at : at + width]) for at in range(0, len(cells), width)]
