@@ -93,25 +93,28 @@ def _viewers(load: Load, truth: Mapping[str, list[Seen]], nemesis: Nemesis) -> l
 
 
 async def _facts(fleet: Fleet, load: Load, nemesis: Nemesis) -> Facts:
-    keys = {g.script.key: g.id for g in load.generations if g.id}
-    paid = [Paid(keys[call.key], call.started_at, call.closed_at) for call in fleet.provider.calls if call.key in keys]
-    rewound = {*nemesis.forks, *nemesis.cancels_in_doubt}
+    doubted = {*nemesis.forks, *nemesis.cancels_in_doubt}
+    cancelled = {
+        g.script.key: g.cancelled_at
+        for g in load.generations
+        if g.cancelled_at is not None and g.id not in doubted and not g.gone
+    }
+    calls = {f"{call.key} call {call.index}": call for call in fleet.provider.calls if call.key in cancelled}
     return Facts(
         forks=nemesis.forks,
         texts=load.texts,
         gone={g.id for g in load.generations if g.gone},
         cancelled={
-            g.id: _quiet_after(g.cancelled_at, nemesis.disturbed)
-            for g in load.generations
-            if g.cancelled_at is not None and g.id not in rewound and not g.gone
+            name: _quiet_after(cancelled[call.key], [*nemesis.disturbed[""], *nemesis.disturbed[call.caller]])
+            for name, call in calls.items()
         },
-        paid=paid,
+        paid=[Paid(name, call.started_at, call.closed_at) for name, call in calls.items()],
         cancel_bound_s=CANCEL_BOUND_S,
     )
 
 
 def _quiet_after(at: float, disturbed: list[tuple[float, float]]) -> float:
-    """The first moment from ``at`` on when every worker could do its work."""
+    """The first moment from ``at`` on when the caller could do its work."""
     for began, ended in sorted(disturbed):
         if began <= at + CANCEL_BOUND_S and ended > at:
             at = ended

@@ -196,10 +196,11 @@ class Fleet:
         )
 
     def _environment(self, name: str) -> Mapping[str, str]:
-        config = self._directory / "config.toml"
+        config = self._directory / f"{name}.toml"
+        # The provider's book has the caller's name, by the path.
+        url = f"http://127.0.0.1:{self.providers.port}/{name}/v1"
         config.write_text(
-            f'[providers.vllm]\nbase_url = "http://127.0.0.1:{self.providers.port}/v1"\ncan_continue = true\n'
-            f'[providers.plain]\nbase_url = "http://127.0.0.1:{self.providers.port}/v1"\n'
+            f'[providers.vllm]\nbase_url = "{url}"\ncan_continue = true\n[providers.plain]\nbase_url = "{url}"\n'
         )
         ours = {
             "REDIS_URL": f"redis://127.0.0.1:{self.proxies[name].port}/0",

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 
@@ -40,8 +40,8 @@ class Nemesis:
         """Generations whose end somebody saw so shortly before a crash that the end may be forgotten."""
         self.cancels_in_doubt: set[str] = set()
         """Cancels that were answered so shortly before a crash that they may be forgotten."""
-        self.disturbed: list[tuple[float, float]] = []
-        """When some worker could not do its work, on the loop's clock."""
+        self.disturbed: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        """When a worker could not do its work, on the loop's clock; under the empty name: all of them."""
         self.journal: list[str] = []
         """Act by act, with the seconds since the beginning."""
         self.memory = Memory(self)
@@ -90,13 +90,13 @@ class Nemesis:
         return [self._process_acts(), self._server_acts(), self._network_acts(), self.memory.acts()]
 
     @contextmanager
-    def disturbance(self) -> Generator[None]:
-        """While inside, some worker may not hear of a cancel, or not be able to close its call."""
+    def disturbance(self, name: str = "") -> Generator[None]:
+        """While inside, this process (empty: any) may not hear of a cancel, or not be able to close its call."""
         began = self._clock()
         try:
             yield
         finally:
-            self.disturbed.append((began, self._clock()))
+            self.disturbed[name].append((began, self._clock()))
 
     def _heal(self) -> None:
         for proxy in [*self.fleet.proxies.values(), self.fleet.providers]:
@@ -126,7 +126,7 @@ class Nemesis:
         self.note(f"{number.name} {name}")
         wait = MIN_LIFE_S - (self._clock() - self._killed_at.get(name, -MIN_LIFE_S))
         await asyncio.sleep(max(wait, 0))
-        with self.disturbance():
+        with self.disturbance(name):
             pid = self.fleet.signal(name, number)
             self._killed_at[name] = self._clock()
             if pid is not None:
@@ -136,7 +136,7 @@ class Nemesis:
     async def _zombie(self) -> None:
         """Stopped for longer than the lease, while others take over; then it wakes and must find itself fenced."""
         name = self.rng.choice(WORKERS)
-        with self.disturbance():
+        with self.disturbance(name):
             self.fleet.signal(name, signal.SIGSTOP)
             await asyncio.sleep(LEASE_S * self.rng.uniform(1.2, 2.0))
             self.fleet.signal(name, signal.SIGCONT)
@@ -294,16 +294,18 @@ class Nemesis:
         self.fleet.proxies[self.rng.choice([*NODES, *WORKERS])].cut()
 
     async def _latency(self) -> None:
-        proxy = self.fleet.proxies[self.rng.choice([*NODES, *WORKERS])]
-        with self.disturbance():
+        name = self.rng.choice([*NODES, *WORKERS])
+        proxy = self.fleet.proxies[name]
+        with self.disturbance(name):
             proxy.latency_s = self.rng.uniform(0.02, 0.3)
             await asyncio.sleep(self.rng.uniform(1, 3))
             proxy.latency_s = 0.0
 
     async def _partition(self) -> None:
         """One worker alone is cut off, for longer than its lease: others take over, and it comes back fenced."""
-        proxy = self.fleet.proxies[self.rng.choice(WORKERS)]
-        with self.disturbance():
+        name = self.rng.choice(WORKERS)
+        proxy = self.fleet.proxies[name]
+        with self.disturbance(name):
             proxy.partition()
             await asyncio.sleep(LEASE_S * self.rng.uniform(0.5, 2.0))
             proxy.heal()

@@ -59,6 +59,8 @@ class ProviderCall:
     prefix: int
     """Characters of the answer that the caller had already."""
     started_at: float
+    caller: str = ""
+    """The first part of the path: who asks."""
     closed_at: float | None = None
     tokens: int = 0
     outcome: str = "open"
@@ -97,23 +99,25 @@ class ChaosProvider:
         """One call for each connection."""
         self._writers.add(writer)
         try:
-            body = await _read_request(reader)
-            if body is not None:
-                await self._answer(body, reader, writer)
+            asked = await _read_request(reader)
+            if asked is not None:
+                await self._answer(*asked, reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._writers.discard(writer)
             writer.close()
 
-    async def _answer(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, caller: str, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         user = next(m for m in reversed(body["messages"]) if m["role"] == "user")
         last = body["messages"][-1]
         prefix = last["content"] if last["role"] == "assistant" else ""
         script = msgspec.json.decode(user["content"], type=Script)
         index = self._counts[script.key]
         self._counts[script.key] += 1
-        call = ProviderCall(script.key, index, len(prefix), asyncio.get_running_loop().time())
+        call = ProviderCall(script.key, index, len(prefix), asyncio.get_running_loop().time(), caller)
         self.calls.append(call)
         fault, _, at = (script.faults[index] if index < len(script.faults) else "").partition("@")
         speaking = asyncio.ensure_future(_speak(writer, script, call, prefix, fault, int(at or 0)))
@@ -131,14 +135,16 @@ class ChaosProvider:
         await asyncio.gather(speaking, hearing, return_exceptions=True)
 
 
-async def _read_request(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]] | None:
+    """Who asks, and the body."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
     except asyncio.IncompleteReadError:
         return None
+    caller = head.split(" ")[1].split("/")[1]
     lines = (line.partition(": ") for line in head.split("\r\n")[1:])
     headers = {name.lower(): value for name, _, value in lines}
-    return json.loads(await reader.readexactly(int(headers["content-length"])))
+    return caller, json.loads(await reader.readexactly(int(headers["content-length"])))
 
 
 async def _speak(

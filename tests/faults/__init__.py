@@ -1,0 +1,1 @@
+"""Bugs that others shipped: docs/faults.md says which test covers which."""
