@@ -120,6 +120,9 @@ class QueueWorker(Worker):
         self._held[ctx["job_id"]] = 0.0
         try:
             self._results[ctx["job_id"]] = await self._run_generation(generation)
+        except LogUnavailable as error:
+            # Not an error of the job: without a result it stays queued, and its mark lapses.
+            _log.warning("%s: left for later: %s", generation, error)
         finally:
             self._held.pop(ctx["job_id"], None)
 

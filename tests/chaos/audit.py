@@ -18,7 +18,7 @@ from tests.chaos.nemesis import Nemesis
 from tests.support.history import TERMINAL, Anomaly, Facts, Paid, Seen, Viewer, answer, check
 from tests.support.waiting import wait_until
 
-CANCEL_BOUND_S = 3.0
+CANCEL_BOUND_S = 1.5
 """With every process of two cores busy; a quiet run measures the real figure."""
 CONNECTIONS = len(NODES) * 10 + len(WORKERS) * 20
 """The most that docs/operations.md allows for: about ten a node and twenty a worker."""

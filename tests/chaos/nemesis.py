@@ -14,7 +14,8 @@ from tests.chaos.books import exist, read_logs
 from tests.chaos.fleet import LEASE_S, NODES, WORKERS, Fleet
 from tests.chaos.load import Generation, Load
 from tests.chaos.memory import Memory
-from tests.support.history import Seen
+from tests.chaos.networks import Networks
+from tests.support.history import TERMINAL, Seen
 from tests.support.waiting import wait_until
 
 Act = Callable[[], Awaitable[None]]
@@ -45,6 +46,7 @@ class Nemesis:
         self.journal: list[str] = []
         """Act by act, with the seconds since the beginning."""
         self.memory = Memory(self)
+        self.networks = Networks(self)
         self._clock = asyncio.get_running_loop().time
         self._began = self._clock()
         self._killed_at: dict[str, float] = {}
@@ -57,7 +59,7 @@ class Nemesis:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lane(self._process_acts(), until, 2.2, "processes"))
             group.create_task(self._lane(self._server_acts(), until, 3.0, "servers"))
-            group.create_task(self._lane(self._network_acts(), until, 1.5, "networks"))
+            group.create_task(self._lane(self.networks.acts(), until, 1.5, "networks"))
             group.create_task(self._lane(self.memory.acts(), until, 2.5, "memories"))
             group.create_task(self._flush(seconds / 4))
         self._heal()
@@ -87,7 +89,7 @@ class Nemesis:
 
     def kinds(self) -> list[Mapping[str, tuple[int, Act]]]:
         """All that can go wrong, by lane."""
-        return [self._process_acts(), self._server_acts(), self._network_acts(), self.memory.acts()]
+        return [self._process_acts(), self._server_acts(), self.networks.acts(), self.memory.acts()]
 
     @contextmanager
     def disturbance(self, name: str = "") -> Generator[None]:
@@ -248,9 +250,11 @@ class Nemesis:
         client = self.fleet.admin()
         finished = [g.id for g in self._known() if g.finished]
         try:
-            self.kept.update(await read_logs(client, finished))
+            logs = await read_logs(client, finished)
         finally:
             await client.aclose()
+        # One that a server's lapse of memory has brought back to life has no end to be kept.
+        self.kept.update({name: log for name, log in logs.items() if log and log[-1].kind in TERMINAL})
         for generation in self._known():
             self.forget(generation, "FLUSHALL")
 
@@ -265,53 +269,6 @@ class Nemesis:
         clock.set(self.rng.choice([-60, -5, 3, 30, 600]))
         await asyncio.sleep(self.rng.uniform(1, 3))
         clock.set(self.rng.choice([-30, 0, 0]))
-
-    # -- networks ----------------------------------------------------------------------------------------------------
-
-    def _network_acts(self) -> dict[str, tuple[int, Act]]:
-        return {
-            "drop replies": (4, self._drop_replies),
-            "CLIENT KILL": (2, self._client_kill),
-            "cut one process from redis": (2, self._cut_one),
-            "latency": (2, self._latency),
-            "partition of a worker": (2, self._partition),
-            "cut the provider": (1, self._cut_provider),
-        }
-
-    async def _drop_replies(self) -> None:
-        self.fleet.proxies[self.rng.choice([*NODES, *WORKERS, *WORKERS])].drop_replies()
-
-    async def _client_kill(self) -> None:
-        async with self._server:
-            client = self.fleet.admin()
-            try:
-                for kind in ("normal", "pubsub"):
-                    await client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
-            finally:
-                await client.aclose()
-
-    async def _cut_one(self) -> None:
-        self.fleet.proxies[self.rng.choice([*NODES, *WORKERS])].cut()
-
-    async def _latency(self) -> None:
-        name = self.rng.choice([*NODES, *WORKERS])
-        proxy = self.fleet.proxies[name]
-        with self.disturbance(name):
-            proxy.latency_s = self.rng.uniform(0.02, 0.3)
-            await asyncio.sleep(self.rng.uniform(1, 3))
-            proxy.latency_s = 0.0
-
-    async def _partition(self) -> None:
-        """One worker alone is cut off, for longer than its lease: others take over, and it comes back fenced."""
-        name = self.rng.choice(WORKERS)
-        proxy = self.fleet.proxies[name]
-        with self.disturbance(name):
-            proxy.partition()
-            await asyncio.sleep(LEASE_S * self.rng.uniform(0.5, 2.0))
-            proxy.heal()
-
-    async def _cut_provider(self) -> None:
-        self.fleet.providers.cut()
 
     @property
     def server_lock(self) -> asyncio.Lock:
