@@ -7,7 +7,7 @@ it, and for whoever has, the stream is broken off. To know which, a reader first
 from __future__ import annotations
 
 from api.formats.base import VoidAttempt
-from broker.events import Entry, Started, TextDelta
+from broker.events import DELTA_TYPES, Entry, Started, TextDelta
 from broker.position import START, Position
 from broker.tail_items import Batch, Live, Reset, TailItem
 
@@ -38,7 +38,8 @@ class Text:
         pieces: list[bytes] = []
         for _, event in item.entries:
             if isinstance(event, TextDelta):
-                pieces.append(event.text.encode())
+                if event.text:
+                    pieces.append(event.text.encode())
             elif _restarts(event):
                 self._void()
                 pieces.clear()
@@ -79,14 +80,14 @@ class Survey:
 
     def _take(self, entry: Entry) -> None:
         position, event = entry
-        merged = event.merged if isinstance(event, TextDelta) else None
+        merged = event.merged if isinstance(event, DELTA_TYPES) else None
         first = Position(position.epoch, position.seq - (merged or 1) + 1)
         self._known = self._known or first <= self._after <= position
         if _restarts(event):
             self._restart = position
             if position <= self._after:
                 self._sent = False
-        elif isinstance(event, TextDelta) and first <= self._after:
+        elif isinstance(event, TextDelta) and event.text and first <= self._after:
             self._sent = True
 
 

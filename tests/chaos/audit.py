@@ -79,7 +79,7 @@ def _viewers(load: Load, truth: Mapping[str, list[Seen]], nemesis: Nemesis) -> l
         if not generation.id:
             continue
         log = truth.get(generation.id, [])
-        known = {seen.id for seen in log}
+        known = {seen.id for history in (log, *nemesis.forks.get(generation.id, ())) for seen in history}
         for viewer in generation.viewers:
             if generation.id in nemesis.unsure and viewer.seen and viewer.seen[-1].id not in known:
                 # Its end was shown, and forgotten by a server that crashed in that second: docs/guarantees.md.
