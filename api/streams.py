@@ -75,7 +75,8 @@ async def _surveyed(
 ) -> AsyncGenerator[TailItem, None]:
     """The log for a reader of text: first a look at what is there, then only what stands."""
     survey = Survey(after)
-    async with aclosing(broker.tail(generation, START, tenant=tenant)) as items:
+    # Exact: whether the reader holds text depends on single entries, not on what they were joined into.
+    async with aclosing(broker.tail(generation, START, tenant=tenant, replay="exact")) as items:
         async for item in items:
             if isinstance(item, Live):
                 break

@@ -7,7 +7,7 @@ it, and for whoever has, the stream is broken off. To know which, a reader first
 from __future__ import annotations
 
 from api.formats.base import VoidAttempt
-from broker.events import DELTA_TYPES, Entry, Started, TextDelta
+from broker.events import Entry, Started, TextDelta
 from broker.position import START, Position
 from broker.tail_items import Batch, Live, Reset, TailItem
 
@@ -61,7 +61,7 @@ class Survey:
         self._restart: Position | None = None
 
     def look(self, item: TailItem) -> None:
-        """Take the next item of the log, read from its start."""
+        """Take the next item of the log, read from its start and entry by entry."""
         if isinstance(item, Batch):
             for entry in item.entries:
                 self._take(entry)
@@ -80,14 +80,12 @@ class Survey:
 
     def _take(self, entry: Entry) -> None:
         position, event = entry
-        merged = event.merged if isinstance(event, DELTA_TYPES) else None
-        first = Position(position.epoch, position.seq - (merged or 1) + 1)
-        self._known = self._known or first <= self._after <= position
+        self._known = self._known or position == self._after
         if _restarts(event):
             self._restart = position
             if position <= self._after:
                 self._sent = False
-        elif isinstance(event, TextDelta) and event.text and first <= self._after:
+        elif isinstance(event, TextDelta) and event.text and position <= self._after:
             self._sent = True
 
 
