@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from broker.keys import ARQ_IN_PROGRESS, ARQ_JOB, Keys
-from broker.redis import Redis, unavailable
+from broker.redis import Pipeline, Redis, unavailable
 
 TASK = "generate"
 """The name by which a job travels."""
@@ -58,14 +58,19 @@ class JobQueue:
         with unavailable():
             pipe = self._redis.pipeline(transaction=True)
             pipe.delete(ARQ_IN_PROGRESS + generation)
-            pipe.rpush(self._keys.doorbell, generation)
-            pipe.ltrim(self._keys.doorbell, -1000, -1)
+            self._ring(pipe, generation)
             await pipe.execute()
 
-    async def ring(self) -> None:
-        """Wake an idle worker."""
+    async def ring(self, generation: str) -> None:
+        """Let an idle worker look at this queued job now."""
         with unavailable():
-            await self._redis.rpush(self._keys.doorbell, "1")
+            pipe = self._redis.pipeline(transaction=True)
+            self._ring(pipe, generation)
+            await pipe.execute()
+
+    def _ring(self, pipe: Pipeline, generation: str) -> None:
+        pipe.rpush(self._keys.doorbell, generation)
+        pipe.ltrim(self._keys.doorbell, -1000, -1)
 
     async def length(self) -> int:
         """Jobs that wait or run."""

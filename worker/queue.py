@@ -31,6 +31,8 @@ POLL_S = 0.25
 """The safety net below the doorbell, and what notices a lapsed lease."""
 _READ_LIMIT = 10_000
 _BACK_OFF_S = 0.1
+_MARGIN_S = 0.01
+"""Leases and marks end by a clock of milliseconds: a look that comes too soon finds both."""
 _ENDLESS = 1_000_000_000
 
 
@@ -55,6 +57,7 @@ class QueueWorker(Worker):
         self._trouble = trouble
         self._results: dict[str, Result] = {}
         self._held: dict[str, float] = {}
+        self._waits: set[asyncio.Task[None]] = set()
         pool = ArqRedis(
             connection_pool=connect(url).connection_pool,
             job_serializer=job_to_bytes,
@@ -146,15 +149,28 @@ class QueueWorker(Worker):
                     await super().finish_job(job_id, *args, **kwargs)
                 case Busy(wait_ms=wait_ms):
                     await self.pool.psetex(ARQ_IN_PROGRESS + job_id, max(wait_ms, 20), b"1")
+                    self._come_back(job_id, max(wait_ms, 20) / 1000 + _MARGIN_S)
                 case HandedOver():
                     await self._queue.hand_back(job_id)
                 case Lost() | None:
                     # The new owner's keys, or a job whose claim failed: its mark lapses by itself.
                     pass
 
+    def _come_back(self, job_id: str, wait_s: float) -> None:
+        """Look again when the other owner's lease has lapsed, rather than with the poll after it."""
+
+        async def ring() -> None:
+            await asyncio.sleep(wait_s)
+            with contextlib.suppress(LogUnavailable):
+                await self._queue.ring(job_id)
+
+        task = asyncio.get_running_loop().create_task(ring())
+        self._waits.add(task)
+        task.add_done_callback(self._waits.discard)
+
     async def aclose(self) -> None:
         """Close the connections of the queue."""
-        await end(*self.tasks.values())
+        await end(*self.tasks.values(), *self._waits)
         with contextlib.suppress(RedisError, OSError):
             await self.pool.aclose(close_connection_pool=True)
             await self._bell.aclose()

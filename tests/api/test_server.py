@@ -12,13 +12,7 @@ import sys
 
 import pytest
 
-from api.server import (
-    HEAD_LIMIT,
-    SEND_BUFFER,
-    USER_TIMEOUT_MS,
-    _in_kernel,  # pyright: ignore[reportPrivateUsage] - its one caller needs a dead socket at the right moment
-    listen,
-)
+from api.server import HEAD_LIMIT, SEND_BUFFER, USER_TIMEOUT_MS, listen
 from broker.events import Completed, Started, TextDelta
 from rejoinder.embedded import EmbeddedServer
 from tests.api.conftest import StartNode
@@ -294,14 +288,3 @@ async def test_a_signal_ends_the_process_with_0(
     finally:
         process.kill()
         process.communicate()
-
-
-async def test_a_socket_that_was_reset_has_nothing_unsent() -> None:
-    """The other side's reset closes the socket under us, between two looks."""
-    ours, theirs = socket.socketpair()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-    transport.abort()
-    theirs.close()
-    await wait_until(lambda: transport.get_extra_info("socket").fileno() == -1)
-    assert _in_kernel(transport) == 0

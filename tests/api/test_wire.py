@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
+from api.server import _in_kernel  # pyright: ignore[reportPrivateUsage] - its caller needs a socket that dies in time
 from api.wire import EXTENSION, WRITE_LIMIT, BrokenOff, Stalled, Wire
+from tests.support.waiting import wait_until
 
 
 class FakeConnection:
@@ -105,3 +108,14 @@ def test_pieces_are_joined_up_to_the_limit_and_never_torn(sizes: list[int]) -> N
         assert at in edges
         assert len(body) < WRITE_LIMIT + max(sizes)
     assert all(len(body) >= WRITE_LIMIT for body in sent.bodies[:-1])
+
+
+async def test_a_socket_that_was_reset_has_nothing_unsent() -> None:
+    """The other side's reset closes the socket under us, between two looks."""
+    ours, theirs = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+    transport.abort()
+    theirs.close()
+    await wait_until(lambda: transport.get_extra_info("socket").fileno() == -1)
+    assert _in_kernel(transport) == 0

@@ -228,3 +228,18 @@ def test_a_call_that_was_lost_is_only_asked_again_if_wanted() -> None:
     calls.take(TextDelta(0, "a"))
     assert wanted.on_provider_loss == "fail"
     assert calls.again(ProviderError("broke", code="provider_truncated", retryable=True)) is None
+
+
+async def test_a_lapsed_lease_is_noticed_without_a_poll(
+    broker: Broker, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was told to come back in so many milliseconds does, although the next poll is far off."""
+    monkeypatch.setattr("worker.queue.POLL_S", 60.0)
+    made = await broker.submit(request(5, 0))
+    await claim_by_the_dead(broker, made.record.id)
+    job = broker.keys.job(made.record.id)
+    until = await broker.now_ms() + 800
+    await cast("Any", broker.redis).hset(job, mapping={"lease_until": str(until), "lease_ms": "800"})
+    await start_worker()
+    record = await broker.wait(made.record.id, 15)
+    assert (record.status, record.attempt) == ("completed", 2)
