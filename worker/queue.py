@@ -113,11 +113,16 @@ class QueueWorker(Worker):
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start those that nobody runs: one read for all, so that busy ids at the head of the queue cost nothing."""
-        mine = [job_id for job_id in job_ids if text(job_id) not in self.tasks]
+        mine = [job_id for job_id in job_ids if not self._runs(text(job_id))]
         if not mine:
             return
         busy = await self.pool.mget([ARQ_IN_PROGRESS + text(job_id) for job_id in mine])
         await super().start_jobs([job_id for job_id, mark in zip(mine, busy, strict=True) if mark is None])
+
+    def _runs(self, job_id: str) -> bool:
+        # arq forgets tasks that have ended only with its next poll.
+        task = self.tasks.get(job_id)
+        return task is not None and not task.done()
 
     async def _task(self, ctx: dict[str, Any], generation: str) -> None:
         self._held[ctx["job_id"]] = 0.0
