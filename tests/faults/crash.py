@@ -1,0 +1,67 @@
+"""A worker that sends itself a signal at a named point: ``python -m tests.faults.crash POINT``.
+
+The signal comes from inside, so that it comes at exactly this point; nothing of ours runs behind a SIGKILL.
+"""
+# pyright: reportPrivateUsage=false
+# (the points lie inside)
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from broker.scripts import Ending
+from broker.settings import Settings
+from worker.drive import Drive
+from worker.held import Portion
+from worker.main import run
+from worker.queue import QueueWorker
+from worker.writer import LogWriter
+
+
+async def die(*_args: object, **_kwargs: object) -> Any:
+    """As kill -9 does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def behind_an_append(last: bytes, number: signal.Signals) -> None:
+    """Signal ourselves once Redis has taken an entry whose field begins so."""
+    append = LogWriter._append
+
+    async def and_signal(self: LogWriter, portion: Portion) -> None:
+        await append(self, portion)
+        if portion.entries and portion.entries[-1][0].startswith(last):
+            os.kill(os.getpid(), number)
+
+    LogWriter._append = and_signal
+
+
+async def end_without_its_end(self: LogWriter, ending: Ending) -> Any:
+    """Write the last token, and not the terminal entry."""
+    del ending
+    await self.drain()
+    await die()
+
+
+def arm(point: str) -> None:
+    """Make this process end at the point."""
+    match point:
+        case "before the first token":
+            Drive._pull = die
+        case "in a tool call":
+            behind_an_append(b"a", signal.SIGKILL)
+        case "behind the last token":
+            LogWriter.end = end_without_its_end
+        case "between the end and the queue":
+            QueueWorker.finish_job = die
+        case "told to go":
+            behind_an_append(b"t", signal.SIGTERM)
+        case _:
+            raise ValueError(point)
+
+
+if __name__ == "__main__":
+    arm(sys.argv[1])
+    run(Settings())
