@@ -191,7 +191,7 @@ async def test_a_line_that_is_kept_open_is_still_a_stall(
     # Otherwise the first use of the SDK, which takes longer than this stall, would be the stall.
     await asyncio.to_thread(import_module, "openai")
     key: dict[str, Any] = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": chatty.url}
-    settings = make_settings(stall_s=0.3, max_retries=0, **key)
+    settings = make_settings(stall_s=0.6, max_retries=0, **key)
     await start_worker(settings)
     async with Broker(settings) as broker:
         made = await broker.submit(GenerationRequest(model="openai/gpt-x", input="x"))
