@@ -63,13 +63,20 @@ async def _position(
         str | None,
         Query(description="The same, where no header can be set; the header wins", json_schema_extra=_PATTERN),
     ] = None,
+    polyfill: Annotated[
+        str | None,
+        Query(
+            alias="lastEventId", description="The same, as polyfills of EventSource say it", json_schema_extra=_PATTERN
+        ),
+    ] = None,
 ) -> Position:
     if header is not None:
         return header
+    field, text = ("last_event_id", last_event_id) if last_event_id is not None else ("lastEventId", polyfill)
     try:
-        return parse_position(last_event_id)
+        return parse_position(text)
     except InvalidPosition as error:
-        raise InvalidPosition(error.message, field="last_event_id") from None
+        raise InvalidPosition(error.message, field=field) from None
 
 
 ReaderPosition = Annotated[Position, Depends(_position)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Protocol, cast
 
 import redis.asyncio as aioredis
+from redis.asyncio.client import Pipeline as RedisPipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -146,6 +148,56 @@ class _Unix(_Prompt, aioredis.UnixDomainSocketConnection):
     """unix://."""
 
 
+class _Pool(aioredis.BlockingConnectionPool):
+    """Takes every connection back, also from who is cancelled while giving it: redis-py would lose it for good."""
+
+    async def release(self: Any, connection: Any) -> None:
+        """Take it back, once; a cancel is obeyed when that is done."""
+        if connection not in self._in_use_connections or connection in self._returning:
+            return
+        giving: Any = super()
+        # The lock is nearly always free, and then nothing in here waits: no cancel can come in between.
+        if not self._condition.locked():
+            await giving.release(connection)
+            return
+        self._returning.add(connection)
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(giving.release(connection))
+        task.add_done_callback(lambda _: self._returning.discard(connection))
+        await asyncio.shield(task)
+
+    @cached_property
+    def _returning(self) -> set[Any]:
+        return set()
+
+
+class _Pipeline(RedisPipeline):
+    """Gives its connection back, whatever happens to its UNWATCH (redis-py #4123)."""
+
+    async def reset(self: Any) -> None:
+        """Forget what was queued; a connection that can't be made clean is closed."""
+        inherited: Any = super()
+        try:
+            await inherited.reset()
+        except BaseException:
+            connection, self.connection, self.watching = self.connection, None, False
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+                await self.connection_pool.release(connection)
+            raise
+
+
+class SafePipelines:
+    """For clients: pipelines that never lose their connection."""
+
+    def pipeline(self: Any, transaction: bool = True, shard_hint: str | None = None) -> Any:
+        """As redis-py's."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _Client(SafePipelines, aioredis.Redis):
+    """What :func:`connect` makes."""
+
+
 _CLASSES = {aioredis.Connection: _Tcp, aioredis.SSLConnection: _Tls, aioredis.UnixDomainSocketConnection: _Unix}
 
 
@@ -156,7 +208,7 @@ def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAN
     idempotent (explicit stream ids, compare-and-append), so a lost reply does no harm. With 0 a connection that broke
     is never made anew behind its owner's back. ``timeout_s`` None is for reads that block.
     """
-    pool = cast("Any", aioredis.BlockingConnectionPool).from_url(
+    pool = cast("Any", _Pool).from_url(
         url,
         max_connections=size,
         timeout=POOL_WAIT_S,
@@ -168,7 +220,7 @@ def connect(url: str, *, size: int = POOL_SIZE, timeout_s: float | None = COMMAN
         health_check_interval=15,
     )
     pool.connection_class = _CLASSES[pool.connection_class]
-    return cast("Redis", aioredis.Redis.from_pool(pool))
+    return cast("Redis", _Client.from_pool(pool))
 
 
 @contextmanager

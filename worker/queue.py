@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from broker.errors import LogUnavailable
 from broker.keys import ARQ_IN_PROGRESS, Keys
 from broker.queue import TASK, JobQueue, job_from_bytes, job_to_bytes
-from broker.redis import connect, text
+from broker.redis import SafePipelines, connect, text
 from broker.request import MAX_DEADLINE_S
 from broker.tasks import end
 from worker.generate import Busy, Done, HandedOver, Lost, Result
@@ -34,6 +34,10 @@ _BACK_OFF_S = 0.1
 _MARGIN_S = 0.01
 """Leases and marks end by a clock of milliseconds: a look that comes too soon finds both."""
 _ENDLESS = 1_000_000_000
+
+
+class _ArqRedis(SafePipelines, ArqRedis):
+    """arq's client on our pool: it watches keys, and a connection that hangs in that must not be lost."""
 
 
 class QueueWorker(Worker):
@@ -58,7 +62,7 @@ class QueueWorker(Worker):
         self._results: dict[str, Result] = {}
         self._held: dict[str, float] = {}
         self._waits: set[asyncio.Task[None]] = set()
-        pool = ArqRedis(
+        pool = _ArqRedis(
             connection_pool=connect(url).connection_pool,
             job_serializer=job_to_bytes,
             job_deserializer=job_from_bytes,

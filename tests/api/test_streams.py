@@ -67,6 +67,8 @@ async def test_retry_stands_inside_the_first_frame_and_is_jittered(start_node: S
         ("", f"{EPOCH}-3", ["4", "5"]),
         (f"?last_event_id={EPOCH}-4", None, ["5"]),
         ("?last_event_id=", None, ["1", "2", "4", "5"]),
+        (f"?lastEventId={EPOCH}-4", None, ["5"]),
+        (f"?lastEventId=nonsense&last_event_id={EPOCH}-4", None, ["5"]),
         (f"?last_event_id={EPOCH}-4", f"{EPOCH}-2", ["4", "5"]),
         (f"?last_event_id={EPOCH}-4", "", ["1", "2", "4", "5"]),
         ("?last_event_id=nonsense", f"{EPOCH}-4", ["5"]),

@@ -16,6 +16,7 @@ from rejoinder.embedded import EmbeddedServer
 from tests.chaos.proxy import FaultProxy
 from tests.conftest import MakeSettings, StartWorker
 from tests.integration.reading import request
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -101,11 +102,20 @@ async def test_a_longer_answer_is_not_written_again_and_again(broker: Broker, ra
 async def test_a_worker_that_waits_at_the_door_holds_up_nothing(
     broker: Broker, worker: asyncio.Event, raw: Any
 ) -> None:
-    """The one command that blocks has a connection of its own."""
+    """The one command that blocks has a connection of its own, on which nothing else is ever asked."""
     del worker
+
+    async def blocked() -> set[str]:
+        return {row["id"] for row in await raw.client_list() if row["cmd"] == "blpop" and "b" in row["flags"]}
+
+    async def waits() -> bool:
+        return len(await blocked()) == 1
+
+    await wait_until(waits)
+    before = await blocked()
     await complete(broker, 3, 0)
-    rows = await raw.client_list()
-    assert sum(row["cmd"] == "blpop" for row in rows) <= 1
+    await wait_until(waits)
+    assert await blocked() == before
 
 
 def test_nothing_trims_a_log() -> None:

@@ -178,11 +178,10 @@ async def test_losing_the_log_outranks_a_cancel_outranks_the_shutdown(broker: Br
 
 async def test_the_deadline_outranks_the_shutdown(broker: Broker) -> None:
     """What has no time left is not handed over to have none elsewhere."""
-    drive, _ = drive_with(broker, deadline_s=0.0)
+    drive, _ = drive_with(broker, deadline_s=-1.0)
     drive.hand_over()
-    await asyncio.sleep(0)
     outcome = await run(drive)
-    assert (outcome.cancelled, outcome.handed_over) in (("deadline", False), (None, True))
+    assert (outcome.cancelled, outcome.handed_over) == ("deadline", False)
 
 
 class TestProviderSilence:
@@ -198,7 +197,7 @@ class TestProviderSilence:
     def settings(self, make_settings: MakeSettings, upstream: Upstream) -> Settings:
         """It is OpenAI."""
         key: dict[str, Any] = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": f"{upstream.url}/v1"}
-        return make_settings(lease_s=2.0, stall_s=0.3, max_retries=0, **key)
+        return make_settings(lease_s=2.0, stall_s=2.0, max_retries=0, **key)
 
     @pytest.mark.usefixtures("worker")
     async def test_keepalives_are_no_tokens(self, broker: Broker, upstream: Upstream) -> None:
