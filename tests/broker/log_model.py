@@ -103,7 +103,7 @@ class Model:
             return refusal
         there = self.top.seq - first + 1
         if self.ended:
-            return "ok" if texts[-1:] == [END] and there == len(texts) else "ended"
+            return "ok" if texts[-1:] == [END] and there >= len(texts) else "ended"
         self._add(fence.epoch, [text for text in texts[there:] if text != END])
         if texts[-1:] == [END]:
             self._add(fence.epoch, [END])
@@ -182,10 +182,10 @@ class Pen:
         return self.writer.fence
 
     def plan(self, new: list[str], *, ending: bool) -> list[str]:
-        """All it will have said; it begins with its start, and says nothing behind its end."""
+        """All it will have said; it begins with its start, or ends at once; and says nothing behind its end."""
         if self.held[-1:] == [END]:
             return self.held
-        start = [] if self.held else [f"<start {self.attempt}>"]
+        start = [] if self.held or ending else [f"<start {self.attempt}>"]
         return [*self.held, *start, *new, *([END] if ending else [])]
 
     async def send(self, first: int, texts: list[str]) -> AppendReply:

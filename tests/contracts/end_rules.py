@@ -94,9 +94,9 @@ class EndRules:
 
     async def test_the_record_says_what_the_log_says(self, stage: Stage) -> None:
         """Status, last id, attempt, answer and all that the terminal event tells."""
-        for request in (stage.short(), stage.failing(), stage.long()):
+        for request in (stage.short(), stage.failing(), stage.restarting(), stage.long()):
             made = await stage.submit(request)
-            await stage.door.wait(made.record.id, 0.3, tenant=TENANT)
+            await stage.door.wait(made.record.id, 0.3 if request == stage.long() else 10, tenant=TENANT)
             record = await stage.door.cancel(made.record.id, tenant=TENANT)
             record = await stage.door.wait(made.record.id, 10, tenant=TENANT)
             assert_folds(record, entries(await stage.read(made.record.id)))

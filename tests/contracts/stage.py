@@ -47,6 +47,10 @@ class Stage(ABC):
     def failing(self) -> GenerationRequest:
         """Says something, then fails with a code."""
 
+    @abstractmethod
+    def restarting(self) -> GenerationRequest:
+        """Says something, is begun again from the start, says something again, and ends in any way."""
+
     async def submit(
         self, request: GenerationRequest, *, tenant: str = TENANT, idempotency_key: str | None = None
     ) -> Submitted:

@@ -61,15 +61,16 @@ class TailRules:
             assert said([*log[:at], *merged]) == said(log)
 
     async def test_merged_says_what_exact_says(self, stage: Stage) -> None:
-        """In fewer events, each with the id of the last entry that it holds."""
-        generation = await stage.finished(stage.short())
-        exact = entries(await stage.read(generation))
-        merged = entries(await stage.read(generation, replay="merged"))
-        assert_dense(merged)
-        assert said(merged) == said(exact)
-        assert len(merged) < len(exact)
-        assert sum(map(held, merged)) == len(exact)
-        assert [entry.position for entry in merged] == [exact[entry.position.seq - 1].position for entry in merged]
+        """In fewer events, each with the id of the last entry that it holds; also where an attempt is void."""
+        for request in (stage.short(), stage.restarting()):
+            generation = await stage.finished(request)
+            exact = entries(await stage.read(generation))
+            merged = entries(await stage.read(generation, replay="merged"))
+            assert_dense(merged)
+            assert said(merged) == said(exact)
+            assert len(merged) < len(exact)
+            assert sum(map(held, merged)) == len(exact)
+            assert [entry.position for entry in merged] == [exact[entry.position.seq - 1].position for entry in merged]
 
     async def test_a_position_that_is_not_in_the_log_is_reset(self, stage: Stage) -> None:
         """Another epoch's, or beyond the end: one Reset, then the whole log."""

@@ -52,6 +52,10 @@ class DemoStage(Stage):
         """Fails after five tokens."""
         return demo({"tokens": 12, "rate": 2000, "fail_at": 5, "fail_code": "provider_overloaded", "fail_status": 529})
 
+    def restarting(self) -> GenerationRequest:
+        """Every call breaks off after five tokens; the second one is the last."""
+        return demo({"tokens": 12, "rate": 2000, "truncate_at": 5}, on_provider_loss="restart")
+
     async def submit(
         self, request: GenerationRequest, *, tenant: str = TENANT, idempotency_key: str | None = None
     ) -> Submitted:
@@ -93,8 +97,8 @@ class TestBroker(BrokerContract):
 
     @pytest.fixture
     def settings(self, make_settings: MakeSettings) -> Settings:
-        """A worker that does not wait for what a test has left running."""
-        return make_settings(lease_s=2.0, worker_drain_s=0.0)
+        """A worker that waits for nothing that a test has left running, and asks who broke off once more."""
+        return make_settings(lease_s=2.0, worker_drain_s=0.0, max_attempts=2)
 
     @pytest.fixture
     async def stage(self, broker: Broker, start_worker: StartWorker) -> AsyncIterator[Stage]:
@@ -124,6 +128,10 @@ class PlayedStage(Stage):
     def failing(self) -> GenerationRequest:
         """Likewise."""
         return GenerationRequest(model="demo/demo-1", input="failing")
+
+    def restarting(self) -> GenerationRequest:
+        """Likewise."""
+        return GenerationRequest(model="demo/demo-1", input="restarting")
 
     async def submit(
         self, request: GenerationRequest, *, tenant: str = TENANT, idempotency_key: str | None = None
@@ -162,6 +170,10 @@ class PlayedStage(Stage):
 def script(name: str) -> Iterator[Event]:
     """What a generation of this name says."""
     yield Started(1, "restart", "demo", "demo-1")
+    if name == "restarting":
+        yield TextDelta(0, "void")
+        yield ToolCallStarted(1, "void", "f")
+        yield Started(2, "restart", "demo", "demo-1")
     for part in ["first", "let", "me", "think"]:
         yield ReasoningDelta(0, part)
     for part in ["the", "answer", "is", "a", "long", "one"]:
