@@ -159,11 +159,14 @@ class Hub:
     async def _drop(self, generation: str, channel: _Channel) -> None:
         del self._channels[generation]
         del self._by_name[self._keys.channel(generation).encode()]
-        with contextlib.suppress(RejoinderError):
+        try:
             if channel.leased:
-                await asyncio.shield(self._scripts.watch(generation, self._node, 0))
-        if generation not in self._channels:
-            await self._command("unsubscribe", generation)
+                with contextlib.suppress(RejoinderError):
+                    await asyncio.shield(self._scripts.watch(generation, self._node, 0))
+        finally:
+            # Also for a viewer who is cancelled while giving its lease back.
+            if generation not in self._channels:
+                await self._command("unsubscribe", generation)
 
     async def ready(self, generation: str) -> None:
         """Return once Redis has confirmed the subscription."""

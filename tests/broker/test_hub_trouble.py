@@ -93,7 +93,7 @@ async def test_pongs_keep_a_quiet_connection(broker: Broker, monkeypatch: pytest
         pubsub: Any = own.hub._pubsub
         pongs = 0
         listen = pubsub.get_message
-        connection = pubsub.connection
+        closed: list[str] = []
 
         async def hear(**how: Any) -> Any:
             nonlocal pongs
@@ -102,8 +102,9 @@ async def test_pongs_keep_a_quiet_connection(broker: Broker, monkeypatch: pytest
             return message
 
         monkeypatch.setattr(pubsub, "get_message", hear)
+        monkeypatch.setattr(pubsub, "aclose", noted(closed, "closed", pubsub.aclose))
         await wait_until(lambda: pongs > 8)
-        assert pubsub.connection is connection
+        assert closed == []
         assert own.hub._connected.is_set()
 
 
@@ -188,3 +189,34 @@ async def test_an_audit_that_can_not_be_made_is_made_again(broker: Broker, monke
         await asyncio.wait_for(reading, 5)
         assert rounds >= 4
     assert [at for at in got if at != "live"] == await places(store, writer.generation)
+
+
+async def test_who_is_cancelled_while_leaving_leaves_all_the_same(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last viewer is cancelled while its node's lease is given back: the subscription goes nevertheless."""
+    store, writer = await a_writer(broker)
+    given_back = asyncio.Event()
+
+    async def watch(*_args: object) -> tuple[int, int]:
+        given_back.set()
+        await asyncio.Event().wait()
+        return -1, 0
+
+    async def visit() -> None:
+        async with broker.hub.subscribe(writer.generation):
+            await broker.hub.ready(writer.generation)
+            broker.hub._channels[writer.generation].leased = True
+            monkeypatch.setattr(broker.hub._scripts, "watch", watch)
+
+    leaving = asyncio.ensure_future(visit())
+    await given_back.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    channel = broker.keys.channel(writer.generation)
+
+    async def unsubscribed() -> bool:
+        return dict(await store.raw.pubsub_numsub(channel)).get(channel.encode()) == 0
+
+    await wait_until(unsubscribed)

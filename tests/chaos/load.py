@@ -122,7 +122,7 @@ class Load:
             return
         self.counts["generations"] += 1
         generation.viewers = [
-            Viewer(f"g{generation.number}.{n}", generation.id) for n in range(rng.choice([1, 2, 3, 4]))
+            Viewer(f"g{generation.number}.{n}", generation.id) for n in range(rng.choice([2, 3, 4, 5]))
         ]
         async with asyncio.TaskGroup() as group:
             for viewer in generation.viewers:
@@ -210,9 +210,11 @@ class Load:
     async def _follow(self, generation: Generation, viewer: Viewer, rng: random.Random) -> None:
         clock = asyncio.get_running_loop().time
         absent = 0
+        # The first connection is none that came back.
+        self.counts["reconnects"] -= 1
         while not ended(viewer):
             result = await watch(self.fleet.front.port, viewer, self._view(rng), key=KEYS[generation.tenant])
-            self.counts["connections"] += 1
+            self.counts["reconnects"] += 1
             if result.cut and result.bytes <= SWEEP:
                 self.swept.add(result.bytes)
             if result.status in (404, 410):

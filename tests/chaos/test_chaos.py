@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(0)]
 
 BUILD = Path(__file__).parent.parent.parent / "build"
 MINUTES = float(os.environ.get("MINUTES", "4"))  # noqa: TID251 - the suite's own switch
-CONCURRENCY = 16
-REQUIRED = {"generations": 500, "connections": 5000, "process kills": 40, "redis outages": 10}
+CONCURRENCY = 18
+REQUIRED = {"generations": 500, "reconnects": 5000, "process kills": 40, "redis outages": 10}
 """For a run of four minutes; each kind of fault must have come, too."""
 
 
