@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PYTEST := $(BIN)/python -m pytest
 # Three on two cores: many tests wait for timeouts of servers rather than for the processor.
-LOAD := -n 3
+LOAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench docs check lock clean

@@ -88,8 +88,10 @@ class JobStore:
             if not replayed and idempotency and await self._records.find(generation) is None:
                 await self._forget(idempotency, generation)
             raise
-        # Committed: what can't be queued at this moment, the sweeper will queue.
+        # Committed: what can't be queued at this moment, the sweeper will queue. It is told once more, in case the
+        # server was emptied since it was told first.
         with contextlib.suppress(LogUnavailable):
+            await self._activate(generation)
             await self._queue.enqueue(generation, life_ms=self._life_ms(request))
         return Submitted(await self._records.get(generation, tenant=tenant), replayed=replayed)
 
@@ -124,8 +126,7 @@ class JobStore:
     ) -> None:
         if await self._queue.length() >= self._settings.max_queue:
             raise QueueFull
-        with unavailable():
-            await self._redis.zadd(self._keys.active, {generation: 0}, nx=True)
+        await self._activate(generation)
         await self._records.note(generation, tenant, now)
         metadata = request.metadata or {}
         policy = request.on_disconnect
@@ -143,6 +144,11 @@ class JobStore:
             idempotency=idempotency,
         )
         await self._scripts.create(generation, creation)
+
+    async def _activate(self, generation: str) -> None:
+        """Tell the sweeper of it."""
+        with unavailable():
+            await self._redis.zadd(self._keys.active, {generation: 0}, nx=True)
 
     async def now_ms(self) -> int:
         """The clock of Redis, in milliseconds."""

@@ -22,6 +22,12 @@ MakeSettings = Callable[..., Settings]
 StartWorker = Callable[..., Awaitable[asyncio.Event]]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest tests first, whatever the shuffle says: one that begins last keeps everybody waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedServer]:
     """A real server of this test process, on a private port."""

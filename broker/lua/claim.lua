@@ -35,7 +35,13 @@ if holder ~= '' then
     return { 'lost' }
   end
 end
-epoch = math.max(epoch + 1, now)
+if now > epoch then
+  epoch = now
+else
+  -- The clock has gone back. A server that forgets this claim must not give its epoch to the next one, nor to the end
+  -- that somebody else writes, which is the top epoch + 1.
+  epoch = epoch + 2 + (tonumber(string.sub(owner, 1, 4), 16) or 0)
+end
 attempt = attempt + 1
 redis.call('HSET', JOB, 'owner', owner, 'epoch', text(epoch), 'lease_until', text(now + lease),
   'lease_ms', text(lease), 'attempt', text(attempt), 'losses', text(losses))

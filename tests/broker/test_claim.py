@@ -95,6 +95,21 @@ async def test_a_clock_that_went_back_makes_nobody_wait_longer_than_a_lease(stor
     assert again.wait_ms <= refused.wait_ms
 
 
+async def test_a_forgotten_claim_is_no_other_ones_double_even_when_the_clock_went_back(store: Store) -> None:
+    """Clock and memory fail together: two claims, and an end that nobody's claim stands behind, share no epoch."""
+    generation = await store.submit()
+    job = store.keys.job(generation)
+    ahead = str(int((await store.hash(generation))["epoch"]) + 600_000)
+    epochs: list[int] = []
+    for owner in ("1234", "fedc", "0000"):
+        await store.raw.hset(job, mapping={"epoch": ahead, "top": ahead, "owner": "", "lease_until": "0"})
+        claim = await store.claim(generation, owner)
+        assert isinstance(claim, Claim)
+        epochs.append(claim.epoch)
+    assert len({*epochs, int(ahead) + 1}) == 4
+    assert min(epochs) > int(ahead)
+
+
 @pytest.mark.parametrize(("fields", "claims"), [({}, 3), ({"on_worker_loss": "fail"}, 1)])
 async def test_a_generation_that_loses_its_workers_ends(store: Store, fields: dict[str, str], claims: int) -> None:
     """Out of attempts, or with the policy `fail`: the script writes generation.failed, once."""

@@ -90,7 +90,8 @@ class Memory:
 
     async def _go_back(self, client: Any, generation: Generation, moment: dict[str, tuple[bytes, int]]) -> bool:
         async with self._nemesis.server_lock:
-            if generation.gone:
+            # A FLUSHALL in between has erased what the moment belonged to: no replica remembers it alone.
+            if generation.gone or generation.id in self._nemesis.kept:
                 return False
             forgotten = await books.go_back(client, generation.id, moment)
         self._forgotten(generation, forgotten)

@@ -105,7 +105,7 @@ async def watch(
     """One connection, resumed by ``Last-Event-ID``; what it brings goes to ``viewer``."""
     result = Result()
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await _connect(port, narrow=plan.stall_at is not None)
     except OSError:
         return result
     try:
@@ -123,6 +123,17 @@ async def watch(
         writer.transport.abort() if plan.reset else writer.close()
     viewer.clean_ends += result.clean_end and result.status == 200
     return result
+
+
+async def _connect(port: int, *, narrow: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """``narrow``: with next to no buffers, so that a viewer who stops reading is felt at the other side."""
+    if not narrow:
+        return await asyncio.open_connection("127.0.0.1", port)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    return await asyncio.open_connection(sock=sock, limit=1024)
 
 
 def _request(viewer: Viewer, plan: Plan, key: str, path: str) -> bytes:

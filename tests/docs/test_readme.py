@@ -60,6 +60,7 @@ async def test_the_clients_survive_cuts(language: str, tmp_path: Path) -> None:
         assert "Nothing was lost — not one word." in await running
 
 
+@pytest.mark.slow
 async def test_the_quickstart_as_a_reader_would_do_it(tmp_path: Path) -> None:
     """Two terminals: the service in one, every other block in the other; worker, nodes and service are killed."""
     port = free_port()
