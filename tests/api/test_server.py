@@ -255,6 +255,7 @@ async def test_a_reader_that_does_not_read_can_not_keep_a_node(
         await wait_until(lambda: connection.flow.write_paused)
         node.server.stop()
         await asyncio.wait_for(node.task, 5)
+        assert connection.transport.is_closing()
 
 
 RUN = "from api.main import run; run(port=0, fd={fd})"

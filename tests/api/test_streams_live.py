@@ -175,11 +175,13 @@ async def test_a_reader_that_goes_is_noticed_on_a_quiet_stream(start_node: Start
 async def test_a_long_poll_whose_client_goes_is_given_up(start_node: StartNode, door: FakeDoor) -> None:
     """It counts as a viewer, so it must not be counted for a minute more."""
     node = await start_node()
+    generation = door.create()
     async with RawClient(node.port) as client:
-        client.send(f"GET /v1/generations/{door.create()}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        client.send(f"GET /v1/generations/{generation}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await wait_until(lambda: door.waiting == 1)
         client.close()
         await wait_until(lambda: door.waiting == 0)
+    assert not door.logs[generation].ended
 
 
 async def test_text_leaves_out_a_void_attempt_and_breaks_off_who_has_it(start_node: StartNode, door: FakeDoor) -> None:

@@ -102,6 +102,7 @@ async def test_who_comes_while_the_last_one_leaves_is_heard_of(
         go.set()
         await visit
         await hears(store, hub, generation, hints)
+        assert hub.viewers == 1
 
 
 async def test_the_audit_finds_every_tail_that_no_notice_spoke_of(
@@ -131,3 +132,5 @@ async def test_the_audit_finds_every_tail_that_no_notice_spoke_of(
             await wait_until(lambda place=place: place in got, 5)
         await writer.end()
         await asyncio.wait_for(reading, 5)
+    places = [place for place in got if place != "live"]
+    assert places == [place for place, _ in await store.rows(writer.generation)]

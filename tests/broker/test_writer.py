@@ -90,6 +90,7 @@ async def test_what_waits_in_the_batcher_is_written_when_it_is_due(store: Store)
         writer.write(TextDelta(0, "first"))
         writer.write(TextDelta(0, " second"))
         await has_said(store, log.generation, "first second")
+        assert await starts(store, log.generation) == [(1, "restart")]
 
 
 async def test_a_quiet_writer_renews_its_lease(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -34,13 +34,6 @@ CHUNK = '{"id":"c","choices":[{"index":0,"delta":{"content":"word "},"finish_rea
 BOUND_S = 1.0
 """Far above what bench/ measures: two busy cores must not make it fail."""
 SECRET = "token-that-nobody-may-read"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A provider that sees its sockets close."""
-    async with Upstream() as stub:
-        yield stub
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from unittest.mock import patch
 
@@ -13,19 +12,10 @@ from broker.client import Broker
 from broker.request import GenerationRequest
 from broker.settings import Settings
 from tests.conftest import MakeSettings, StartWorker
-from tests.support.upstream import Reply, Upstream, chat_frames
+from tests.support.upstream import Reply, Upstream
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
-
-CHUNK = '{"id":"c","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}'
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A provider that sees its sockets close."""
-    async with Upstream() as stub:
-        yield stub
 
 
 @pytest.fixture
@@ -33,20 +23,6 @@ def settings(make_settings: MakeSettings, upstream: Upstream) -> Settings:
     """It is OpenAI; a lease that is soon renewed."""
     key: dict[str, Any] = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": f"{upstream.url}/v1"}
     return make_settings(lease_s=1.5, **key)
-
-
-@pytest.mark.parametrize(
-    "reply", [Reply(then="silence"), Reply(chat_frames([CHUNK] * 3), "stall")], ids=["before the first token", "after"]
-)
-@pytest.mark.usefixtures("worker")
-async def test_a_cancel_closes_the_providers_socket(reply: Reply, broker: Broker, upstream: Upstream) -> None:
-    """Also while nothing has come yet: the provider sees its client go."""
-    upstream.replies.append(reply)
-    made = await broker.submit(GenerationRequest(model="openai/gpt-x", input="x"))
-    await wait_until(lambda: upstream.live == 1)
-    await broker.cancel(made.record.id)
-    await wait_until(lambda: upstream.live == 0, 5)
-    assert (await broker.wait(made.record.id, 5)).status == "cancelled"
 
 
 async def test_a_cancel_whose_message_is_lost_is_heard_with_the_next_renewal(
