@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +13,7 @@ from broker.redis import unavailable
 from tests.chaos import books
 from tests.chaos.load import Generation
 from tests.support.history import Seen
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.chaos.nemesis import Nemesis
@@ -53,13 +54,10 @@ class Memory:
 
     async def _rewind(self, before: str, after: str) -> None:
         """Remember one generation as ``before``, and put it back when it is ``after``."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + _PATIENCE_S
         async with self._client() as client:
-            while clock() < until:
-                if await self._try_rewind(client, before, after):
-                    return
-                await asyncio.sleep(0.1)
+            with contextlib.suppress(AssertionError):
+                await wait_until(lambda: self._try_rewind(client, before, after), _PATIENCE_S)
+                return
         self._nemesis.counts[f"no chance: {before} to {after}"] += 1
 
     async def _try_rewind(self, client: Any, before: str, after: str) -> bool:
@@ -76,17 +74,19 @@ class Memory:
 
     async def _reaches(self, client: Any, generation: Generation, after: str, owner: str, seq: int) -> bool:
         """Whether it comes to be ``after`` soon: ended, or running on with the same owner."""
-        until = asyncio.get_running_loop().time() + 2.5
-        while asyncio.get_running_loop().time() < until:
+        found: list[bool] = []
+
+        async def decided() -> bool:
             status, now, at = await books.status(client, generation.id)
-            if after == "ended" and status in ("completed", "failed", "cancelled"):
-                return True
-            if after == "running" and status == "running" and at >= seq + _SOME_ENTRIES and now and owner in ("", now):
-                return True
             if status not in ("queued", "running"):
-                return False
-            await asyncio.sleep(0.05)
-        return False
+                found.append(after == "ended" and bool(status))
+            elif after == "running" and status == "running" and at >= seq + _SOME_ENTRIES and now:
+                found.append(owner in ("", now))
+            return bool(found)
+
+        with contextlib.suppress(AssertionError):
+            await wait_until(decided, 2.5)
+        return any(found)
 
     async def _go_back(self, client: Any, generation: Generation, moment: dict[str, tuple[bytes, int]]) -> bool:
         async with self._nemesis.server_lock:

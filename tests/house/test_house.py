@@ -65,7 +65,7 @@ def test_tests_wait_for_conditions() -> None:
     """No test sleeps for a time."""
     sleeps = re.compile(r"\bsleep\(\s*[0-9.]*[1-9]")
     # The chaos suite's faults and clients go by a schedule: their pauses are what is tested.
-    chaos = {f"tests/chaos/{part}.py" for part in ("load", "memory", "nemesis", "networks")}
+    chaos = {f"tests/chaos/{part}.py" for part in ("load", "nemesis", "networks")}
     allowed = {"tests/support/waiting.py", *chaos}
     found = [name(path) for path in TESTS if sleeps.search(path.read_text()) and name(path) not in allowed]
     assert found == []
