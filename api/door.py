@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from broker.position import START, Position
 from broker.record import Record, Status
 from broker.request import GenerationRequest
-from broker.tail_items import TailItem
+from broker.tail_items import TailItem, Viewer
 from broker.telemetry import Fleet
 
 Replay = Literal["merged", "exact"]
@@ -99,6 +99,7 @@ class Door(Protocol):
         tenant: str = "default",
         replay: Replay = "merged",
         hold_s: float | None = None,
+        viewer: Viewer | None = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Its log after a position, live, to its end."""
         ...

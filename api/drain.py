@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 Stop = Callable[[str], None]
 """Ends an open stream for the reason given."""
@@ -31,16 +30,15 @@ class Drain:
         """How many streams are open."""
         return len(self._open)
 
-    @contextmanager
-    def holds(self, stop: Stop) -> Generator[None, None, None]:
-        """While inside, ``stop`` is called when this node has to let go of the stream."""
+    def hold(self, stop: Stop) -> None:
+        """From now on, ``stop`` is called when this node has to let go of the stream."""
         self._open.add(stop)
         if self._window_s is not None:
             self._later(stop)
-        try:
-            yield
-        finally:
-            self._open.discard(stop)
+
+    def release(self, stop: Stop) -> None:
+        """The stream is over."""
+        self._open.discard(stop)
 
     def begin(self) -> None:
         """The node goes out of service; what is open stays open."""

@@ -9,35 +9,21 @@ from __future__ import annotations
 import logging
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
 from api.auth import LoopbackGuard
 from api.cors import Cors, is_preflight
+from api.handover import HANDED_OVER
 from api.limits import Body
 from api.node import Node, node_name
+from api.shortcut import shortcut
 from api.stream_response import EventStream
 from api.wire import BrokenOff
 from api.wire import Headers as RawHeaders
 from broker.errors import RejoinderError
 
 log = logging.getLogger(__name__)
-
-_HANDED_OVER = "rejoinder.stream"
-
-
-class HandOver(Response):
-    """What a route returns to have its stream served."""
-
-    def __init__(self, stream: EventStream) -> None:
-        super().__init__()
-        self._stream = stream
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Leave the stream with the outermost layer."""
-        del receive, send
-        scope[_HANDED_OVER].append(self._stream)
 
 
 class Edge:
@@ -71,7 +57,7 @@ class Edge:
         body = Body(receive, send_with_extra, self._node.settings.max_body_bytes)
         handed: list[EventStream] = []
         # The framework works on a copy, so that what it leaves in the scope goes when it goes.
-        await self._guarded({**scope, _HANDED_OVER: handed}, headers, body)
+        await self._guarded({**scope, HANDED_OVER: handed}, headers, body)
         if not handed:
             return None
         handed[0].add_headers(extra)
@@ -98,7 +84,8 @@ class Edge:
             await self._cors.preflight(headers)(scope, body.receive, body.send)
             return
         body.check(headers)
-        await self._inner(scope, body.receive, body.send)
+        short = await shortcut(self._node, scope, headers)
+        await (short or self._inner)(scope, body.receive, body.send)
 
     def _extra(self, headers: Headers) -> RawHeaders:
         extra = [(b"x-rejoinder-node", self._name), *self._cors.headers(headers)]

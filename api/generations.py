@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 from api.auth import Tenant
 from api.body import read_generation_request
 from api.door import Submitted
-from api.edge import HandOver
 from api.formats import FORMATS
+from api.handover import HandOver
 from api.node import TheNode
 from api.openapi import LIST, RECORD, SUBMIT, problems
 from api.params import GenerationId, HeaderPosition, IdempotencyKey, wants_stream

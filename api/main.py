@@ -10,7 +10,9 @@ import uvicorn
 
 from api.app import Api, create_app
 from api.node import node_name
-from api.server import BACKLOG, HTTPProtocol, Server, listen
+from api.protocol import HTTPProtocol
+from api.server import BACKLOG, Server, listen
+from broker.garbage import look_rarely
 from broker.logs import configure
 from broker.server_check import check_at_start
 from broker.settings import Settings
@@ -63,6 +65,7 @@ def run(*, host: str = "127.0.0.1", port: int = 8000, insecure: bool = False, fd
     """Serve with the settings of the environment, as a process of its own. Raises what :func:`serve` raises."""
     settings = Settings()  # pyright: ignore[reportCallIssue]
     configure(settings)
+    look_rarely()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(serve(settings, host=host, port=port, insecure=insecure, fd=fd))

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,6 +15,7 @@ from api.auth import Keyring
 from api.door import Door, Models
 from api.drain import Drain
 from api.limits import SubmitLimit
+from api.pulse import Pulse
 from api.stream_response import Terms
 from broker.settings import Settings
 from broker.telemetry import NodeMetrics
@@ -40,10 +42,13 @@ class Node:
             raise RuntimeError("the broker is not open: the app's lifespan has not begun, or is over")
         return self.door
 
-    @property
+    @cached_property
     def terms(self) -> Terms:
         """What all its streams share."""
-        return Terms(self.settings.heartbeat_s, self.settings.send_timeout_s, self.drain, self.metrics)
+        settings = self.settings
+        return Terms(
+            settings.send_timeout_s, self.drain, self.metrics, Pulse(settings.heartbeat_s), settings.live == "direct"
+        )
 
 
 def node_name(settings: Settings) -> bytes:
@@ -52,7 +57,8 @@ def node_name(settings: Settings) -> bytes:
     return _NOT_FOR_A_HEADER.sub("-", name).encode()
 
 
-def _node(request: Request) -> Node:
+async def _node(request: Request) -> Node:
+    # Not a plain function: FastAPI would run that in a thread.
     return request.app.state.node
 
 

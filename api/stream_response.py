@@ -1,7 +1,7 @@
 """One reader's stream as a bare ASGI response: write, heartbeat, notice the reader's going, break off.
 
-Two tasks per reader: the request's own pulls items and writes them; a second one watches for the disconnect and writes
-heartbeats. The hot path sets no timer.
+Replay is pulled by the request's own task. At the tail, on our own server, live entries are written from where they
+are heard (:meth:`EventStream.take`), and the task sleeps. No stream has a timer.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from api.drain import Drain
 from api.formats.base import Format, VoidAttempt
-from api.wire import Headers, Stalled, Wire
+from api.pulse import Pulse
+from api.wire import Headers, Stalled, Wire, joined
 from broker.errors import RejoinderError
-from broker.events import TERMINAL_TYPES
-from broker.tail_items import Batch, TailItem
+from broker.tail_items import Batch, TailItem, Viewer
 from broker.telemetry import NodeMetrics
 
 log = logging.getLogger(__name__)
@@ -32,15 +32,20 @@ RETRY_MS = (750, 1250)
 
 _GONE = "disconnect"
 
+Source = Callable[[Viewer | None], AsyncGenerator[TailItem, None]]
+"""Opens what a stream reads, for a viewer that takes live entries directly, or for none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What all streams of a node share; seconds."""
 
-    heartbeat_s: float
     send_timeout_s: float
     drain: Drain
     metrics: NodeMetrics
+    pulse: Pulse
+    direct: bool
+    """Write live entries past ASGI where the server lets us."""
 
 
 class EventStream:
@@ -49,15 +54,24 @@ class EventStream:
     ``held`` = the log could not be asked yet: say so with a heartbeat at once, and let ``source`` wait for it.
     """
 
-    def __init__(
-        self,
-        source: Callable[[], AsyncGenerator[TailItem, None]],
-        fmt: Format,
-        terms: Terms,
-        *,
-        headers: Headers,
-        held: bool = False,
-    ) -> None:
+    __slots__ = (
+        "_begun",
+        "_ended",
+        "_format",
+        "_framed",
+        "_headers",
+        "_held",
+        "_slow",
+        "_source",
+        "_task",
+        "_terms",
+        "_why",
+        "_wire",
+        "quiet_since",
+        "touched",
+    )
+
+    def __init__(self, source: Source, fmt: Format, terms: Terms, *, headers: Headers, held: bool = False) -> None:
         self._source = source
         self._format = fmt
         self._terms = terms
@@ -65,8 +79,16 @@ class EventStream:
         self._held = held
         self._task: asyncio.Task[object] | None = None
         self._why: str | None = None
+        self._wire: Wire | None = None
+        self._slow: asyncio.Task[None] | None = None
+        """A heartbeat that has to wait for the reader."""
+        self._framed = ""
+        """Under which name readers like this one share the bytes of live entries; empty until the body has begun."""
         self._begun = False
-        self._written_at = 0.0
+        self._ended = True
+        """The last entry written was the terminal one; nothing at all counts, too."""
+        self.touched = False
+        self.quiet_since = 0.0
 
     def add_headers(self, headers: Headers) -> None:
         """Send these too; before the stream is served."""
@@ -80,29 +102,38 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the reader to the end, to its going, or until the stream has to be broken off."""
-        metrics = self._terms.metrics
-        wire = Wire(scope, send, self._terms.send_timeout_s)
+        terms = self._terms
+        wire = self._wire = Wire(scope, send, terms.send_timeout_s)
         self._task = asyncio.current_task()
-        metrics.viewers += 1
+        terms.metrics.viewers += 1
+        stop = self.stop
+        terms.drain.hold(stop)
+        terms.pulse.hold(self)
         try:
-            with self._terms.drain.holds(self.stop):
-                reason = await self._serve(wire, receive)
+            reason = await self._serve(wire, receive)
         finally:
-            metrics.viewers -= 1
+            terms.pulse.release(self)
+            terms.drain.release(stop)
+            terms.metrics.viewers -= 1
             self._task = None
+            if self._slow is not None:
+                self._slow.cancel()
         if reason is not None and reason != _GONE:
-            metrics.broken[reason] += 1
+            terms.metrics.broken[reason] += 1
             wire.break_off(reason)
 
     async def _serve(self, wire: Wire, receive: Receive) -> str | None:
         """Returns why the body must be broken off, or None: it has been ended."""
         try:
             await wire.start(200, self._headers)
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch(wire, receive))
+            self._headers = []
+            self._framed = f"{self._format.shared}, {wire.framing}"
+            if wire.connection is not None:
+                wire.connection.watch(self._gone)
                 reason = await self._pump(wire)
                 self._task = None
-                watch.cancel()
+            else:
+                reason = await self._watched(wire, receive)
             if reason is None:
                 await wire.end()
         except asyncio.CancelledError:
@@ -114,16 +145,31 @@ class EventStream:
             return "stalled"
         return reason
 
+    async def _watched(self, wire: Wire, receive: Receive) -> str | None:
+        """The same on a server that tells of the reader's going only to who waits for it."""
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(receive))
+            reason = await self._pump(wire)
+            self._task = None
+            watch.cancel()
+        return reason
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone()
+
+    def _gone(self) -> None:
+        self.stop(_GONE)
+
     async def _pump(self, wire: Wire) -> str | None:
-        ended = True
+        direct = self._terms.direct and wire.connection is not None and self._format.shared is not None
         try:
             if self._held and self._format.heartbeat:
                 await wire.write(self._format.heartbeat)
-            async with aclosing(self._source()) as items:
+            async with aclosing(self._source(self if direct else None)) as items:
                 async for item in items:
-                    await self._take(wire, item)
-                    if isinstance(item, Batch) and item.entries:
-                        ended = isinstance(item.entries[-1].event, TERMINAL_TYPES)
+                    await self._write(wire, item)
         except Stalled:
             return "stalled"
         except VoidAttempt:
@@ -133,44 +179,67 @@ class EventStream:
         except Exception:
             log.exception("a stream broke on an error nobody expected")
             return "internal"
-        return None if ended else "log_lost"
+        return None if self._ended else "log_lost"
 
-    async def _take(self, wire: Wire, item: TailItem) -> None:
-        frames = self._format.frames(item)
+    async def _write(self, wire: Wire, item: TailItem) -> None:
+        pieces = self._pieces(item)
         if isinstance(item, Batch):
-            self._terms.metrics.events += len(item.entries)
-        if not frames:
+            self._count(item)
+        if not pieces:
             return
         if not self._begun:
             self._begun = True
-            frames = [self._format.preamble(_random.randint(*RETRY_MS)) + frames[0], *frames[1:]]
-        self._written_at = asyncio.get_running_loop().time()
-        await wire.write_all(frames)
+            preamble = self._format.preamble(_random.randint(*RETRY_MS))
+            pieces = [preamble + pieces[0], *pieces[1:]] if preamble else pieces
+        for piece in pieces:
+            self.touched = True
+            await wire.write(piece)
 
-    async def _watch(self, wire: Wire, receive: Receive) -> None:
-        loop = asyncio.get_running_loop()
-        self._written_at = max(self._written_at, loop.time())
-        while True:
-            try:
-                async with asyncio.timeout_at(self._written_at + self._terms.heartbeat_s):
-                    message = await receive()
-            except TimeoutError:
-                await self._beat(wire, loop.time())
-            else:
-                if message["type"] == "http.disconnect":
-                    self.stop(_GONE)
-                    return
+    def _pieces(self, item: TailItem) -> list[bytes]:
+        """What to write, each piece of whole frames; made once for all readers that share it."""
+        name = self._format.shared
+        if name is None or not isinstance(item, Batch):
+            return joined(self._format.frames(item))
+        pieces = item.encoded.get(name)
+        if pieces is None:
+            pieces = item.encoded[name] = joined(self._format.frames(item))
+        return pieces
 
-    async def _beat(self, wire: Wire, now: float) -> None:
-        if now - self._written_at < self._terms.heartbeat_s:
+    def _count(self, batch: Batch) -> None:
+        if batch.entries:
+            self._terms.metrics.events += len(batch.entries)
+            self._ended = batch.ended
+
+    def take(self, batch: Batch) -> bool:
+        """Write live entries at once; False when this reader does not keep up, or is not there any more."""
+        wire = self._wire
+        if wire is None:
+            return False
+        data = batch.encoded.get(self._framed)
+        if data is None:
+            data = batch.encoded[self._framed] = b"".join(map(wire.frame, self._pieces(batch)))
+        if not wire.push(data):
+            return False
+        self.touched = True
+        self._ended = batch.ended
+        self._terms.metrics.events += len(batch.entries)
+        return True
+
+    def beat(self) -> None:
+        """Write a heartbeat after a silence."""
+        wire, heartbeat = self._wire, self._format.heartbeat
+        if wire is None or wire.busy or not self._framed or not heartbeat or self._slow is not None:
             return
-        self._written_at = now
-        if wire.busy or not self._format.heartbeat:
-            return
+        if not (self._terms.direct and wire.push(wire.frame(heartbeat))):
+            self._slow = asyncio.get_running_loop().create_task(self._beat_slowly(wire, heartbeat))
+
+    async def _beat_slowly(self, wire: Wire, heartbeat: bytes) -> None:
         try:
-            await wire.write(self._format.heartbeat)
+            await wire.write(heartbeat)
         except Stalled:
             self.stop("stalled")
+        finally:
+            self._slow = None
 
 
 def stream_headers(fmt: Format) -> Headers:

@@ -7,7 +7,7 @@ passing trouble with Redis is waited out inside the response.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
@@ -15,13 +15,13 @@ from fastapi import APIRouter, Query, Response
 
 from api.auth import Tenant
 from api.door import Door, Replay
-from api.edge import HandOver
 from api.formats.base import Format
 from api.formats.text import Survey, Text
-from api.node import TheNode
+from api.handover import HandOver
+from api.node import Node, TheNode
 from api.openapi import EVENTS
 from api.params import GenerationId, ReaderFormat, ReaderPosition
-from api.stream_response import EventStream
+from api.stream_response import EventStream, Source
 from broker.errors import LogUnavailable
 from broker.position import START, Position
 from broker.tail_items import Live, TailItem
@@ -30,8 +30,6 @@ router = APIRouter(prefix="/v1/generations", tags=["events"])
 
 LOOKUP_S = 2.0
 """How long the first look at the log may take before the response begins without its answer."""
-
-Source = Callable[[], AsyncGenerator[TailItem, None]]
 
 
 @router.get("/{generation}/events", **EVENTS)
@@ -47,6 +45,11 @@ async def events(
     ] = "merged",
 ) -> Response:
     """The events of one generation after a position, until its end."""
+    return await answer(node, tenant, generation, position, fmt, replay)
+
+
+async def answer(node: Node, tenant: str, generation: str, position: Position, fmt: Format, replay: Replay) -> Response:
+    """What the route answers. Raises what :meth:`broker.client.Broker.stat` raises."""
     held = False
     try:
         async with asyncio.timeout(LOOKUP_S):
@@ -66,8 +69,8 @@ def open_source(
 ) -> Source:
     """What the stream reads; opened when the response begins."""
     if isinstance(fmt, Text):
-        return lambda: _surveyed(broker, generation, after, fmt, tenant)
-    return lambda: broker.tail(generation, after, tenant=tenant, replay=replay)
+        return lambda _: _surveyed(broker, generation, after, fmt, tenant)
+    return lambda viewer: broker.tail(generation, after, tenant=tenant, replay=replay, viewer=viewer)
 
 
 async def _surveyed(

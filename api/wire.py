@@ -7,7 +7,7 @@ Contract section 4: before its terminal event a body must never look complete. H
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from starlette.types import Scope, Send
@@ -29,6 +29,19 @@ class Connection(Protocol):
         """Whether a write would go out, or into the buffer, without waiting."""
         ...
 
+    @property
+    def chunked(self) -> bool:
+        """Whether the body, once its headers have been sent, consists of chunks (RFC 9112, 7.1)."""
+        ...
+
+    def write(self, data: bytes) -> bool:
+        """Put bytes on the socket as they are; False, and nothing is written, where that would have to wait."""
+        ...
+
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Call ``lost`` when the other side has gone: at once, if it has."""
+        ...
+
     def unsent(self) -> int:
         """Bytes written and not yet acknowledged by the other side."""
         ...
@@ -46,12 +59,38 @@ class Stalled(Exception):
     """The socket has taken nothing for the whole send timeout."""
 
 
+def joined(pieces: Iterable[bytes]) -> list[bytes]:
+    """The same bytes in as few pieces as the limit allows, none of them torn."""
+    whole: list[bytes] = []
+    pending: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        pending.append(piece)
+        size += len(piece)
+        if size >= WRITE_LIMIT:
+            whole.append(b"".join(pending))
+            pending.clear()
+            size = 0
+    if pending:
+        whole.append(b"".join(pending))
+    return whole
+
+
+def _never(_data: bytes) -> bool:
+    return False
+
+
 class Wire:
     """Writes one response. Not for two writers that must keep an order between them."""
 
+    __slots__ = ("_send", "_timeout_s", "busy", "connection", "push")
+
     def __init__(self, scope: Scope, send: Send, send_timeout_s: float) -> None:
         extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
-        self._connection: Connection | None = extensions.get(EXTENSION)
+        self.connection: Connection | None = extensions.get(EXTENSION)
+        """None on a server of another make."""
+        self.push: Callable[[bytes], bool] = self.connection.write if self.connection is not None else _never
+        """Write what :meth:`frame` made, without waiting; False, and nothing is written, where that can't be done."""
         self._send = send
         self._timeout_s = send_timeout_s
         self.busy = False
@@ -59,26 +98,23 @@ class Wire:
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status and the headers. Raises :class:`Stalled`: an answer before this one may not be taken yet."""
-        await self._send_slowly({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send_guarded({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write_all(self, pieces: Iterable[bytes]) -> None:
-        """Write pieces in as few writes as the limit allows, none of them torn. Raises :class:`Stalled`."""
-        pending: list[bytes] = []
-        size = 0
-        for piece in pieces:
-            pending.append(piece)
-            size += len(piece)
-            if size >= WRITE_LIMIT:
-                await self.write(b"".join(pending))
-                pending.clear()
-                size = 0
-        if pending:
-            await self.write(b"".join(pending))
+    @property
+    def framing(self) -> str:
+        """What :meth:`frame` does here: bodies of connections that agree in this may share its results."""
+        return "chunked" if self.connection is not None and self.connection.chunked else "bare"
+
+    def frame(self, body: bytes) -> bytes:
+        """These bytes of the body as they stand on the socket."""
+        return b"%x\r\n%b\r\n" % (len(body), body) if self.framing == "chunked" else body
 
     async def write(self, body: bytes) -> None:
         """Write once. Raises :class:`Stalled` when the socket takes nothing for the send timeout."""
-        message = {"type": "http.response.body", "body": body, "more_body": True}
-        if self._connection is not None and self._connection.writable:
+        await self._send_guarded({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _send_guarded(self, message: dict[str, Any]) -> None:
+        if self.connection is not None and self.connection.writable:
             await self._send(message)
             return
         self.busy = True
@@ -93,9 +129,9 @@ class Wire:
 
     def break_off(self, reason: str) -> None:
         """End the body so that nobody takes it for complete. Raises :class:`BrokenOff` on another make of server."""
-        if self._connection is None:
+        if self.connection is None:
             raise BrokenOff(reason)
-        self._connection.break_off(now=reason == "stalled")
+        self.connection.break_off(now=reason == "stalled")
 
     async def _send_slowly(self, message: dict[str, Any]) -> None:
         unsent = self._unsent()
@@ -111,4 +147,4 @@ class Wire:
                 unsent = left
 
     def _unsent(self) -> int:
-        return self._connection.unsent() if self._connection is not None else 0
+        return self.connection.unsent() if self.connection is not None else 0

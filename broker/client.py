@@ -14,16 +14,19 @@ from typing import Literal, Self
 import msgspec
 
 from broker.errors import GenerationNotFound, LogExpired, RejoinderError
+from broker.feed import DirectFeed, Feed, Listener, NoFeed, PlainFeed
 from broker.fold import OutputFold
 from broker.hub import Hub
 from broker.jobs import JobStore, Submitted
 from broker.keys import Keys
+from broker.lane import Lane
+from broker.lane_client import lane_client
 from broker.log import Stat, StreamLog
 from broker.position import START, Position, parse_position
 from broker.queue import JobQueue
 from broker.record import Output, Record, Status
 from broker.records import RecordPage, RecordStore
-from broker.redis import connect
+from broker.redis import Redis, connect
 from broker.request import GenerationRequest
 from broker.scripts import Safety, Scripts
 from broker.server_check import check
@@ -31,7 +34,7 @@ from broker.settings import Settings
 from broker.stats import FleetCounters, FleetStats
 from broker.sweeper import Sweeper
 from broker.tail import Tail
-from broker.tail_items import TailItem
+from broker.tail_items import TailItem, Viewer
 from broker.tasks import end
 from broker.values import CancelReason
 
@@ -47,23 +50,32 @@ class Broker:
         self.settings = settings
         self.keys = Keys(settings.key_prefix)
         self.node = settings.node_name or f"{socket.gethostname()}-{os.getpid()}"
-        self.redis = connect(settings.redis_url)
+        self.redis, self.lane = _commands(settings)
         self.queue_redis = connect(settings.queue_url) if settings.queue_url else self.redis
-        self.scripts = Scripts(self.redis, self.keys, Safety.of(settings))
+        self._patient = connect(settings.redis_url, size=1)
+        self.scripts = Scripts(self.redis, self.keys, Safety.of(settings), patient=self._patient)
         self.log = StreamLog(self.redis, self.keys, self.scripts)
         self.queue = JobQueue(self.queue_redis, self.keys)
         self.records = RecordStore(self.redis, self.keys)
         self.jobs = JobStore(self.redis, self.keys, self.scripts, self.queue, self.records, settings)
         self.counters = FleetCounters(self.redis, self.keys)
-        self.hub = Hub(connect(settings.redis_url, size=1, retries=0), self.keys, self.log, self.scripts, self.node)
+        self.hub = Hub(self._feed, self.keys, self.log, self.scripts, self.node, notices=settings.live != "poll")
         self.sweeper = Sweeper(
             self.redis, self.keys, self.scripts, self.queue, self.jobs, self.count_ended, f"{self.node}-{id(self)}"
         )
         self._stack = contextlib.AsyncExitStack()
 
+    def _feed(self, listener: Listener) -> Feed:
+        live = self.settings.live
+        if live == "poll":
+            return NoFeed(listener)
+        kind = DirectFeed if live == "direct" else PlainFeed
+        return kind(connect(self.settings.redis_url, size=1, retries=0), listener)
+
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.redis.aclose)
+            stack.push_async_callback(self._patient.aclose)
             if self.queue_redis is not self.redis:
                 stack.push_async_callback(self.queue_redis.aclose)
             await stack.enter_async_context(self.hub)
@@ -161,10 +173,14 @@ class Broker:
         tenant: str = "default",
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
+        viewer: Viewer | None = None,
     ) -> AsyncGenerator[TailItem, None]:
-        """Everything after a position, replayed and then live: :class:`broker.tail.Tail`."""
+        """Everything after a position, replayed and then live: :class:`broker.tail.Tail`.
+
+        A ``viewer`` is handed live entries directly where it can take them; they are not among the items then.
+        """
         hold = self.settings.hold_s if hold_s is None else hold_s
-        tail = Tail(self.log, self.hub, generation, after, tenant=tenant, replay=replay, hold_s=hold)
+        tail = Tail(self.log, self.hub, generation, after, tenant=tenant, replay=replay, hold_s=hold, viewer=viewer)
         return tail.items()
 
     async def ping(self) -> None:
@@ -184,3 +200,8 @@ class Broker:
     async def fleet_stats(self) -> FleetStats:
         """Counters of the whole fleet."""
         return await self.counters.read()
+
+
+def _commands(settings: Settings) -> tuple[Redis, Lane | None]:
+    """The client for all commands, and the lane that it goes over, if any."""
+    return lane_client(settings.redis_url) if settings.live == "direct" else (connect(settings.redis_url), None)

@@ -165,6 +165,8 @@ def event_from_json(data: bytes | str) -> Event:
 
 # -- compact, for the log -------------------------------------------------------------------------------------------
 
+_FIRST_TEXT_FIELD = b"t0"
+"""Nearly every entry of nearly every log."""
 _JSON_FIELD = b"j"
 _CREATED_FIELD = b"c"
 """The first entry, whose JSON the script completes with the time of creation: see :func:`created_head`."""
@@ -211,6 +213,8 @@ def encode_entry(event: Event) -> tuple[bytes, bytes]:
 
 def decode_entry(field: bytes, value: bytes) -> Event:
     """The inverse of :func:`encode_entry`; raises ``ValueError`` for what this version can't read."""
+    if field == _FIRST_TEXT_FIELD:
+        return TextDelta(0, value.decode())
     kind, block = field[:1], field[1:]
     if field == _JSON_FIELD:
         return _any_event.decode(value)

@@ -39,6 +39,8 @@ class Step:
 class Follower:
     """One reader of one log."""
 
+    __slots__ = ("ended", "position")
+
     def __init__(self, after: Position = START) -> None:
         self.position = after
         self.ended = False

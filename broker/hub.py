@@ -8,32 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from redis.exceptions import RedisError
-
+from broker.channel import Channel, Subscription
 from broker.errors import RejoinderError
+from broker.feed import Feed, Listener
 from broker.keys import Keys
 from broker.log import StreamLog
 from broker.notices import Notice, parse_notice
-from broker.position import Position
-from broker.redis import Redis
 from broker.scripts import Scripts
 from broker.tasks import end
 
-_log = logging.getLogger(__name__)
-
-NOTICES_HELD = 256
-BYTES_HELD = 256 * 1024
 AUDIT_S = 2.0
 """How often quiet logs are looked at, in case a notice was lost."""
-PING_S = 2.0
-SILENCE_S = 8.0
-"""Without even a pong for so long, the connection is taken for dead."""
+POLL_S = 0.2
+"""The same, where there are no notices at all."""
 VIEWER_HOLD_MS = 15_000
 VIEWER_RENEW_S = 5.0
 _BATCH = 512
@@ -44,121 +35,66 @@ def viewers_settle_s() -> float:
     return 2 * VIEWER_HOLD_MS / 1000
 
 
-class Subscription:
-    """One viewer's hints, bounded: what does not fit becomes the hint to read a page."""
-
-    def __init__(self) -> None:
-        self._notices: deque[Notice] = deque()
-        self._held = 0
-        self._page = False
-        self._wake = asyncio.Event()
-
-    def offer(self, notice: Notice) -> None:
-        """Take a notice, or note that a page is needed."""
-        if self._page:
-            return
-        if not notice.entries or len(self._notices) >= NOTICES_HELD or self._held + notice.size > BYTES_HELD:
-            self.need_page()
-            return
-        self._notices.append(notice)
-        self._held += notice.size
-        self._wake.set()
-
-    def need_page(self) -> None:
-        """What is held is still good; behind it the next read must be a page."""
-        self._page = True
-        self._wake.set()
-
-    async def wait(self, timeout_s: float | None = None) -> list[Notice]:
-        """Notices in order; empty = read a page. ``timeout_s`` past, it is empty too."""
-        if timeout_s is None:
-            await self._wake.wait()
-        else:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._wake.wait()
-        notices = list(self._notices)
-        self._notices.clear()
-        self._held = 0
-        if not notices:
-            self._page = False
-        if not self._page:
-            self._wake.clear()
-        return notices
-
-
-class _Channel:
-    """The viewers of one log in this process."""
-
-    def __init__(self) -> None:
-        self.viewers: set[Subscription] = set()
-        self.ready = asyncio.Event()
-        self.seen: Position | None = None
-        """The last entry a notice or the audit spoke of."""
-        self.leased = False
-
-    def wake(self) -> None:
-        for viewer in self.viewers:
-            viewer.need_page()
-
-
 class Hub:
-    """Async context manager; owns its client, of one connection, and its tasks."""
+    """Async context manager; owns its feed and its tasks. ``notices`` = the feed brings any."""
 
-    def __init__(self, redis: Redis, keys: Keys, log: StreamLog, scripts: Scripts, node: str) -> None:
+    def __init__(
+        self,
+        feed: Callable[[Listener], Feed],
+        keys: Keys,
+        log: StreamLog,
+        scripts: Scripts,
+        node: str,
+        *,
+        notices: bool = True,
+    ) -> None:
         self._keys = keys
         self._log = log
         self._scripts = scripts
         self._node = node
-        self._redis = redis
-        self._pubsub = redis.pubsub()
-        self._channels: dict[str, _Channel] = {}
-        self._by_name: dict[bytes, str] = {}
+        self._notices = notices
+        self._feed = feed(self)
+        self._channels: dict[str, Channel] = {}
+        self._by_name: dict[bytes, Channel] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._connected = asyncio.Event()
-        self._send = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(job()) for job in (self._listen, self._audit, self._keep_leases)]
+        self._tasks = [loop.create_task(job()) for job in (self._feed.run, self._audit, self._keep_leases)]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await end(*self._tasks)
-        await self._disconnect()
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.aclose()
 
     @property
     def viewers(self) -> int:
         """Open viewers in this process."""
-        return sum(len(channel.viewers) for channel in self._channels.values())
+        return sum(map(len, self._channels.values()))
 
-    @contextlib.asynccontextmanager
-    async def subscribe(self, generation: str) -> AsyncGenerator[Subscription]:
-        """A viewer's hints. Read the log first behind :meth:`ready`, or miss what comes between."""
-        viewer = Subscription()
+    def subscribe(self, generation: str) -> Subscription:
+        """A viewer's hints: an async context manager.
+
+        Read the log first behind :meth:`ready`, or miss what comes between.
+        """
         channel = self._channels.get(generation)
-        fresh = channel is None
-        if channel is None:
-            channel = self._channels[generation] = _Channel()
-            self._by_name[self._keys.channel(generation).encode()] = generation
-        # Before any await: a channel without viewers is dropped by whoever leaves it last.
-        channel.viewers.add(viewer)
-        try:
-            if fresh:
-                await self._command("subscribe", generation)
-            yield viewer
-        finally:
-            channel.viewers.discard(viewer)
-            if not channel.viewers and self._channels.get(generation) is channel:
-                await self._drop(generation, channel)
+        if channel is not None:
+            return channel.enter()
+        channel = self._channels[generation] = Channel(generation, self._drop)
+        name = self._keys.channel(generation)
+        self._by_name[name.encode()] = channel
+        self._feed.subscribe([name])
+        return channel.enter()
 
-    async def _drop(self, generation: str, channel: _Channel) -> None:
+    async def _drop(self, channel: Channel) -> None:
+        """Nobody is left in this channel, unless somebody comes while its lease is given back."""
+        generation = channel.generation
+        if self._channels.get(generation) is not channel:
+            return
         del self._channels[generation]
-        del self._by_name[self._keys.channel(generation).encode()]
+        name = self._keys.channel(generation)
+        del self._by_name[name.encode()]
         try:
             if channel.leased:
                 with contextlib.suppress(RejoinderError):
@@ -166,12 +102,12 @@ class Hub:
         finally:
             # Also for a viewer who is cancelled while giving its lease back.
             if generation not in self._channels:
-                await self._command("unsubscribe", generation)
+                self._feed.unsubscribe([name])
 
     async def ready(self, generation: str) -> None:
         """Return once Redis has confirmed the subscription."""
         channel = self._channels.get(generation)
-        if channel is not None:
+        if channel is not None and not channel.ready.is_set():
             await channel.ready.wait()
 
     async def count_viewers(self, generation: str) -> None:
@@ -181,89 +117,50 @@ class Hub:
             channel.leased = True
             await self._scripts.watch(generation, self._node, VIEWER_HOLD_MS)
 
-    async def _command(self, verb: str, *generations: str) -> None:
-        """Send (un)subscribe; a failure is mended by the listener, who subscribes anew after every reconnect."""
-        names = [self._keys.channel(generation) for generation in generations]
-        if not self._connected.is_set():
-            return
-        async with self._send:
-            if self._connected.is_set():
-                try:
-                    await getattr(self._pubsub, verb)(*names)
-                except (RedisError, OSError):
-                    self._connected.clear()
+    # -- what the feed says ---------------------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
-        delay = 0.05
-        while True:
-            try:
-                await self._connect()
-                delay = 0.05
-                await self._read()
-            except (RedisError, OSError) as error:
-                _log.warning("notices interrupted: %s: %s", type(error).__name__, error)
-            await self._disconnect()
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 1.0)
+    def connected(self) -> None:
+        """A connection on which nothing is subscribed yet."""
+        self._feed.subscribe([self._keys.channel(generation) for generation in self._channels])
 
-    async def _connect(self) -> None:
-        """Only here is a connection made: redis-py would let reader and sender each make one at the same time."""
-        async with self._send:
-            await self._pubsub.subscribe(self._keys.control)
-            self._connected.set()
-        names = list(self._channels)
-        for at in range(0, len(names), _BATCH):
-            await self._command("subscribe", *names[at : at + _BATCH])
+    def subscribed(self, channel: bytes) -> None:
+        """Redis has confirmed it; what was written before may have been missed."""
+        here = self._by_name.get(channel)
+        if here is not None:
+            here.ready.set()
+            here.wake()
 
-    async def _disconnect(self) -> None:
-        self._connected.clear()
+    def heard(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """All that one read of the connection brought, joined for each log."""
+        joined: dict[bytes, list[Notice]] = {}
+        for name, payload in messages:
+            if name in self._by_name:
+                joined.setdefault(name, []).append(parse_notice(payload))
+        for name, notices in joined.items():
+            channel = self._by_name.get(name)
+            if channel is not None:
+                channel.tell(notices)
+
+    def lost(self) -> None:
+        """The connection broke: nothing is subscribed any more."""
         for channel in self._channels.values():
             channel.ready.clear()
-        async with self._send:
-            with contextlib.suppress(RedisError, OSError):
-                await self._pubsub.aclose()
 
-    async def _read(self) -> None:
-        clock = asyncio.get_running_loop().time
-        heard = clock()
-        while self._connected.is_set():
-            message = await self._pubsub.get_message(timeout=PING_S)
-            if message is not None:
-                heard = clock()
-                self._on_message(message)
-            elif clock() - heard > SILENCE_S:
-                return
-            else:
-                async with self._send:
-                    if self._connected.is_set():
-                        await self._pubsub.ping()
-
-    def _on_message(self, message: dict[str, Any]) -> None:
-        generation = self._by_name.get(message["channel"] or b"")
-        channel = self._channels.get(generation) if generation is not None else None
-        if channel is None:
-            return
-        if message["type"] == "subscribe":
-            channel.ready.set()
-            channel.wake()
-        elif message["type"] == "message":
-            notice = parse_notice(message["data"])
-            channel.seen = notice.top or channel.seen
-            for viewer in channel.viewers:
-                viewer.offer(notice)
+    # -- what is done every now and then --------------------------------------------------------------------------
 
     async def _audit(self) -> None:
-        """Wake the viewers of logs whose tail is not where the notices left it: one pipeline for all of them."""
+        """Wake the viewers of quiet logs whose tail is not where the notices left it."""
         while True:
-            await asyncio.sleep(AUDIT_S)
-            names = list(self._channels)
-            for at in range(0, len(names), _BATCH):
-                batch = names[at : at + _BATCH]
+            await asyncio.sleep(AUDIT_S if self._notices else POLL_S)
+            quiet = [name for name, channel in self._channels.items() if not channel.heard]
+            for channel in self._channels.values():
+                channel.heard = False
+            for names in _parts(quiet):
                 try:
-                    tops = await self._log.tops(batch)
+                    tops = await self._log.tops(names)
                 except RejoinderError:
                     break
-                for generation, top in zip(batch, tops, strict=True):
+                for generation, top in zip(names, tops, strict=True):
                     channel = self._channels.get(generation)
                     if channel is not None and (top is None or channel.seen is None or top > channel.seen):
                         channel.seen = top
@@ -272,6 +169,15 @@ class Hub:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(VIEWER_RENEW_S)
-            for generation in [name for name, channel in self._channels.items() if channel.leased]:
-                with contextlib.suppress(RejoinderError):
-                    await self._scripts.watch(generation, self._node, VIEWER_HOLD_MS)
+            leased = [name for name, channel in self._channels.items() if channel.leased]
+            for names in _parts(leased):
+                await asyncio.gather(*map(self._renew, names))
+
+    async def _renew(self, generation: str) -> None:
+        with contextlib.suppress(RejoinderError):
+            await self._scripts.watch(generation, self._node, VIEWER_HOLD_MS)
+
+
+def _parts(names: list[str]) -> Iterator[Sequence[str]]:
+    """So many that one round trip stays short."""
+    return (names[at : at + _BATCH] for at in range(0, len(names), _BATCH))

@@ -125,8 +125,9 @@ class Safety:
 class Scripts:
     """The scripts on one server. Every method raises :class:`broker.errors.LogUnavailable` when Redis is away."""
 
-    def __init__(self, redis: Redis, keys: Keys, safety: Safety | None = None) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, keys: Keys, safety: Safety | None = None, *, patient: Redis | None = None) -> None:
+        self._patient = patient or redis
+        """The client for commands that keep their connection waiting."""
         self._safety = safety or Safety()
         self._keys = keys
         names = ("create", "claim", "append", "end", "cancel", "release", "delete", "watch")
@@ -142,7 +143,7 @@ class Scripts:
         if command is None:
             return await self._run(name, keys, *args), True
         with unavailable():
-            pipe = self._redis.pipeline(transaction=False)
+            pipe = self._patient.pipeline(transaction=False)
             await self._scripts[name](keys=keys, args=args, client=pipe)
             pipe.execute_command(*command)
             reply, arrived = await pipe.execute()

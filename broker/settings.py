@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list[str], description="Origins that browsers may call from, comma-separated; * = any"
     )
+    live: Literal["direct", "plain", "poll"] = Field(
+        default="direct",
+        description="How live entries travel: direct = fast path, plain = redis-py and ASGI, poll = no notices",
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="Form of the log lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged"

@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Literal
 
+from broker.channel import Subscription
 from broker.errors import GenerationNotFound, LogLost, LogUnavailable
 from broker.events import Entry
 from broker.follow import Follower, Page, Step
-from broker.hub import Hub, Subscription
+from broker.hub import Hub
 from broker.log import StreamLog
 from broker.merge import merge_entries
 from broker.notices import Notice
 from broker.position import Position
-from broker.tail_items import Batch, Live, Reset, TailItem
+from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
 
 REPAIR_S = 2.0
 """How long a position beyond the tail of a running log waits for the writer's repair (contract section 4)."""
@@ -24,6 +25,8 @@ _BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 class Tail:
     """One reader of one log; iterate :meth:`items` once."""
+
+    __slots__ = ("_follower", "_generation", "_hold_s", "_hub", "_log", "_merge", "_served", "_tenant", "_viewer")
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Tail:
         tenant: str | None,
         replay: Literal["merged", "exact"],
         hold_s: float,
+        viewer: Viewer | None = None,
     ) -> None:
         self._log = log
         self._hub = hub
@@ -43,6 +47,8 @@ class Tail:
         self._merge = replay == "merged"
         self._hold_s = hold_s
         self._follower = Follower(after)
+        self._viewer = viewer
+        """Who is written to directly while at the tail."""
         self._served = False
         """The log was there at the first read: its absence later is a loss."""
 
@@ -64,33 +70,41 @@ class Tail:
                     yield Reset("position_not_in_log")
                     continue
                 if step.entries:
-                    yield Batch(merge_entries(step.entries) if self._merge else step.entries, live=False)
+                    yield self._replayed(step.entries)
                 if not step.at_tail or follower.ended:
                     continue
+                # A reader may stay at the tail for hours: it must not keep what it has read.
+                del step
                 if not live:
                     live = True
                     yield Live()
-                async for entries in self._follow_notices(hints):
-                    yield Batch(entries, live=True)
+                whole = True
+                while whole and not follower.ended and not await self._in_crowd(hints):
+                    entries, whole = await self._hear(hints)
+                    if entries:
+                        yield Batch(entries, live=True, ended=follower.ended)
+                    del entries
 
-    async def _follow_notices(self, hints: Subscription) -> AsyncGenerator[list[Entry], None]:
-        """Live entries for as long as the notices go on from where the reader stands."""
-        while not self._follower.ended:
-            notices = await hints.wait()
-            if not notices:
-                return
-            fresh: list[Entry] = []
-            whole = True
-            for notice in notices:
-                taken = self._take(notice)
-                if taken is None:
-                    whole = False
-                    break
-                fresh += taken
-            if fresh:
-                yield fresh
-            if not whole:
-                return
+    def _replayed(self, entries: list[Entry]) -> Batch:
+        return Batch(merge_entries(entries) if self._merge else entries, live=False, ended=self._follower.ended)
+
+    async def _in_crowd(self, hints: Subscription) -> bool:
+        """Be written to directly, if there is a viewer and it stands where the others do; True = for a while it was."""
+        left = hints.join(self._follower, self._viewer) if self._viewer is not None else None
+        if left is not None:
+            await left
+        return left is not None
+
+    async def _hear(self, hints: Subscription) -> tuple[list[Entry], bool]:
+        """The next live entries, and whether they are all there is: else a page must be read."""
+        notices = await hints.wait()
+        fresh: list[Entry] = []
+        for notice in notices:
+            taken = self._take(notice)
+            if taken is None:
+                return fresh, False
+            fresh += taken
+        return fresh, bool(notices)
 
     def _take(self, notice: Notice) -> list[Entry] | None:
         if self._follower.ended or notice.previous is None:
@@ -102,30 +116,31 @@ class Tail:
         clock = asyncio.get_running_loop().time
         until = clock() + REPAIR_S
         while True:
-            page = await self._page()
+            page = await self._page(hints)
             step = self._follower.on_page(page, patient=clock() < until)
             if step.kind != "ahead":
                 return step
             await hints.wait(min(0.25, max(until - clock(), 0.01)))
 
-    async def _page(self) -> Page:
+    async def _page(self, hints: Subscription) -> Page:
         """The next page; while Redis is away, tried again until the hold is over."""
         clock = asyncio.get_running_loop().time
         until = clock() + self._hold_s
         tries = 0
         while True:
             try:
-                return await self._read(until)
+                return await self._read(hints, until)
             except LogUnavailable:
                 if clock() >= until:
                     raise
             await asyncio.sleep(_BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)])
             tries += 1
 
-    async def _read(self, until: float) -> Page:
+    async def _read(self, hints: Subscription, until: float) -> Page:
         try:
             async with asyncio.timeout_at(max(until, asyncio.get_running_loop().time() + _SUBSCRIBE_S)):
                 await self._hub.ready(self._generation)
+            hints.page_begins()
             page, stat = await self._log.page(self._generation, self._follower.position, tenant=self._tenant)
         except TimeoutError:
             raise LogUnavailable("no subscription") from None

@@ -1,31 +1,44 @@
-"""What a tail yields."""
+"""What a tail yields, and the readers it can write to by itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
 
 from broker.events import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Entries that continue the reader's position densely; ``live`` = just written, not replayed."""
+class Batch(msgspec.Struct, frozen=True):
+    """Entries that continue the reader's position densely; ``live`` = just written, not replayed.
+
+    All readers of one log may be handed the same one: whoever encodes it leaves the bytes in ``encoded``.
+    """
 
     entries: list[Entry]
     live: bool
+    ended: bool = False
+    """The last entry is the terminal event."""
+    encoded: dict[str, Any] = {}
+    """What a form of these entries' bytes is called -> the bytes: for the readers behind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(msgspec.Struct, frozen=True):
     """The reader has reached the tail of a log that has not ended: said once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(msgspec.Struct, frozen=True):
     """The reader's position is not in this log: it must clear what it has; the whole log follows."""
 
     reason: str
 
 
 TailItem: TypeAlias = Batch | Live | Reset
+
+
+class Viewer(Protocol):
+    """A reader that can be written to without waiting: what reaches it so costs no wake of its task."""
+
+    def take(self, batch: Batch) -> bool:
+        """Write these entries now, or answer False: then the reader reads the log at its own pace. Never raises."""
+        ...

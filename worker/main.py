@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from redis.exceptions import RedisError
 
 from broker.client import Broker
+from broker.garbage import look_rarely
 from broker.logs import configure
 from broker.redis import Redis, connect, text
 from broker.server_check import check_at_start
@@ -120,6 +121,7 @@ def run(settings: Settings) -> None:
     configure(settings)
     for library in ("arq", "httpx2"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    look_rarely()
     asyncio.run(_main(settings, os.environ))
 
 

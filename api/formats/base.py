@@ -23,6 +23,11 @@ class Format(Protocol):
         ...
 
     @property
+    def shared(self) -> str | None:
+        """Under which name all readers of this format share the bytes of a batch; None = each has its own."""
+        ...
+
+    @property
     def heartbeat(self) -> bytes:
         """What is written after a silence; empty = this format has no word for it."""
         ...

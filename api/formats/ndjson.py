@@ -11,6 +11,7 @@ class NDJSON:
     """Stateless."""
 
     name = "ndjson"
+    shared = "ndjson"
     media_type = "application/x-ndjson"
     heartbeat = b'{"id":null,"event":{"type":"stream.heartbeat"}}\n'
 

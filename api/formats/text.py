@@ -16,6 +16,7 @@ class Text:
     """One reader: it remembers whether it has been sent any text of the attempt that stands."""
 
     name = "text"
+    shared = None
     media_type = "text/plain; charset=utf-8"
     heartbeat = b""
 

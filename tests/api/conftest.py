@@ -12,7 +12,8 @@ import pytest
 
 from api.app import Api, create_app
 from api.main import server_config
-from api.server import HTTPProtocol, Server, listen
+from api.protocol import HTTPProtocol
+from api.server import Server, listen
 from broker.settings import Settings
 from tests.api.fake_door import FakeDoor
 from tests.support.waiting import wait_until

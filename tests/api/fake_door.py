@@ -28,7 +28,7 @@ from broker.position import START, Position
 from broker.record import Record, Status, created_record
 from broker.request import GenerationRequest
 from broker.stats import FleetStats
-from broker.tail_items import Batch, Live, Reset, TailItem
+from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
 from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance
 
 
@@ -192,6 +192,7 @@ class FakeDoor:
         tenant: str = "default",
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
+        viewer: Viewer | None = None,
     ) -> AsyncGenerator[TailItem, None]:
         """See ``broker.client.Broker``."""
         self.reading += 1
@@ -201,13 +202,14 @@ class FakeDoor:
             if after != START and not seq:
                 yield Reset("position_not_in_log")
             live = False
-            if self.tail_error is not None:
-                raise self.tail_error
             while True:
                 fresh = log.entries[seq:]
                 seq += len(fresh)
                 if fresh:
-                    yield Batch(fresh if live or replay == "exact" else merge_entries(fresh), live=live)
+                    entries = fresh if live or replay == "exact" else merge_entries(fresh)
+                    batch = Batch(entries, live=live, ended=log.ended and seq == len(log.entries))
+                    if not _taken(viewer, batch):
+                        yield batch
                 if log.ended and seq == len(log.entries):
                     return
                 if not live:
@@ -241,8 +243,9 @@ class FakeDoor:
                     await self.back.wait()
         except TimeoutError:
             raise LogUnavailable from None
-        if self.surprise is not None:
-            raise self.surprise
+        for error in (self.surprise, self.tail_error):
+            if error is not None:
+                raise error
         log = self._find(generation, tenant)
         if log.expired:
             raise LogExpired
@@ -261,3 +264,7 @@ class FakeDoor:
         if log is None or log.tenant != tenant:
             raise GenerationNotFound
         return log
+
+
+def _taken(viewer: Viewer | None, batch: Batch) -> bool:
+    return batch.live and viewer is not None and viewer.take(batch)

@@ -51,6 +51,10 @@ class RawClient:
         """Take nothing more from the socket."""
         self._writer.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
+    def go_on(self) -> None:
+        """Take from the socket again."""
+        self._writer.transport.resume_reading()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._writer.write(data)

@@ -59,17 +59,6 @@ def test_native_frames_carry_id_name_and_json() -> None:
     assert json.loads(events[3].data) == {"type": "text.delta", "block": 0, "text": "Hé\u2028\n"}
 
 
-def test_native_encodes_entries_once_for_all_their_viewers() -> None:
-    """Viewers of one stream get the same entries one after the other; equal ones of another stream are not the same."""
-    entries = log(FIRST)
-    native = FORMATS["native"]()
-    first = native.frames(Batch(list(entries), live=True))
-    assert FORMATS["sse"]().frames(Batch(list(entries), live=True)) is first
-    assert native.frames(Batch(log(FIRST), live=True)) is not first
-    assert native.frames(Batch(log(AGAIN), live=True)) != first
-    assert native.frames(Batch(entries[:1], live=True)) == first[:1]
-
-
 def test_ndjson_has_one_object_a_line() -> None:
     """With the id beside the event; null where there is none."""
     ndjson = FORMATS["ndjson"]()

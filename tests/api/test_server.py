@@ -12,7 +12,8 @@ import sys
 
 import pytest
 
-from api.server import HEAD_LIMIT, SEND_BUFFER, USER_TIMEOUT_MS, listen
+from api.protocol import HEAD_LIMIT
+from api.server import SEND_BUFFER, USER_TIMEOUT_MS, listen
 from broker.events import Completed, Started, TextDelta
 from rejoinder.embedded import EmbeddedServer
 from tests.api.conftest import StartNode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from api.server import _in_kernel  # pyright: ignore[reportPrivateUsage] - its caller needs a socket that dies in time
-from api.wire import EXTENSION, WRITE_LIMIT, BrokenOff, Stalled, Wire
+from api.protocol import _in_kernel  # pyright: ignore[reportPrivateUsage] - its caller needs a socket that dies in time
+from api.wire import EXTENSION, WRITE_LIMIT, BrokenOff, Stalled, Wire, joined
 from tests.support.waiting import wait_until
 
 
@@ -21,12 +22,23 @@ class FakeConnection:
 
     def __init__(self, unsent: list[int], *, writable: bool = False) -> None:
         self.writable = writable
+        self.chunked = True
+        self.written: list[bytes] = []
         self.broken: list[bool] = []
         self._unsent = unsent
 
     def unsent(self) -> int:
         """What the reader has left over."""
         return self._unsent.pop(0) if len(self._unsent) > 1 else self._unsent[0]
+
+    def write(self, data: bytes) -> bool:
+        """Take it, or not."""
+        if self.writable:
+            self.written.append(data)
+        return self.writable
+
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Nobody goes."""
 
     def break_off(self, *, now: bool) -> None:
         """Remember it."""
@@ -98,16 +110,29 @@ def test_only_a_stuck_reader_loses_what_is_in_the_buffers() -> None:
 def test_pieces_are_joined_up_to_the_limit_and_never_torn(sizes: list[int]) -> None:
     """What one write may hold beyond the limit is the piece that crossed it."""
     pieces = [bytes([index + 1]) * size for index, size in enumerate(sizes)]
-    sent = Sent()
-    asyncio.run(wire(sent, FakeConnection([0], writable=True)).write_all(pieces))
-    assert b"".join(sent.bodies) == b"".join(pieces)
+    writes = joined(pieces)
+    assert b"".join(writes) == b"".join(pieces)
     edges = {sum(sizes[:count]) for count in range(len(sizes) + 1)}
     at = 0
-    for body in sent.bodies:
+    for body in writes:
         at += len(body)
         assert at in edges
         assert len(body) < WRITE_LIMIT + max(sizes)
-    assert all(len(body) >= WRITE_LIMIT for body in sent.bodies[:-1])
+    assert all(len(body) >= WRITE_LIMIT for body in writes[:-1])
+
+
+@given(st.binary(min_size=1, max_size=300))
+def test_a_frame_for_the_socket_is_one_chunk_of_the_body(body: bytes) -> None:
+    """RFC 9112, 7.1: its size in hex, and its bytes; without chunks it is the bytes themselves."""
+    connection = FakeConnection([0], writable=True)
+    target = wire(Sent(), connection)
+    size, _, rest = target.frame(body).partition(b"\r\n")
+    assert (int(size, 16), rest) == (len(body), body + b"\r\n")
+    assert target.push(b"x")
+    connection.chunked = connection.writable = False
+    assert target.frame(body) == body
+    assert not target.push(b"y")
+    assert connection.written == [b"x"]
 
 
 async def test_a_socket_that_was_reset_has_nothing_unsent() -> None:

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from broker.channel import NOTICES_HELD, Hints
 from broker.client import Broker
 from broker.events import Entry, TextDelta
-from broker.hub import NOTICES_HELD, Subscription
 from broker.notices import Notice
 from broker.position import START, Position
 from broker.tail_items import Batch, Live
@@ -43,7 +43,7 @@ async def write_all(store: Store, generation: str, words: int) -> list[str]:
 
 async def test_what_does_not_fit_becomes_a_hint() -> None:
     """The buffer is bounded: what is held is still handed out, and then a page is due."""
-    hints = Subscription()
+    hints = Hints()
     for seq in range(1, NOTICES_HELD + 50):
         hints.offer(notice(seq))
     assert len(await hints.wait(0)) == NOTICES_HELD
@@ -54,7 +54,7 @@ async def test_what_does_not_fit_becomes_a_hint() -> None:
 
 async def test_hints_come_in_order_before_the_page() -> None:
     """A page hint never overtakes the entries before it."""
-    hints = Subscription()
+    hints = Hints()
     hints.offer(notice(1))
     hints.need_page()
     hints.offer(notice(2))
@@ -68,13 +68,13 @@ async def test_dropping_every_notice_costs_latency_and_no_event(
     """The audit alone brings a reader to the end."""
     monkeypatch.setattr("broker.hub.AUDIT_S", 0.05)
 
-    def deafen(_self: Subscription, _notice: Notice) -> None:
+    def deafen(_self: Hints, _notice: Notice) -> None:
         return
 
     def unread(_data: bytes) -> Notice:
         return Notice()
 
-    monkeypatch.setattr(Subscription, "offer", deafen)
+    monkeypatch.setattr(Hints, "offer", deafen)
     monkeypatch.setattr("broker.hub.parse_notice", unread)
     async with Broker(broker.settings) as deaf:
         store = Store.on(broker.redis, broker.settings)

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
+from broker.channel import Subscription
 from broker.client import Broker
-from broker.hub import Hub, Subscription
+from broker.hub import Hub
 from broker.notices import Notice
 from broker.position import Position
 from broker.scripts import Scripts
@@ -25,7 +26,8 @@ async def hub(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     """A connected hub without an audit."""
     monkeypatch.setattr("broker.hub.AUDIT_S", 1000.0)
     async with Broker(broker.settings) as opened:
-        await wait_until(opened.hub._connected.is_set)
+        async with opened.hub.subscribe("gen_first"):
+            await opened.hub.ready("gen_first")
         yield opened.hub
 
 
@@ -50,16 +52,15 @@ async def test_a_visit_does_not_drop_the_channel_of_who_is_subscribing(
     """The first is still on its way to Redis while the second comes and goes."""
     store = Store.on(broker.redis, broker.settings)
     generation = await store.submit()
-    asked, go = asyncio.Event(), asyncio.Event()
-    send = hub._command
+    asked = asyncio.Event()
+    send = hub._feed.subscribe
+    held: list[Sequence[str]] = []
 
-    async def slow(verb: str, *generations: str) -> None:
-        if verb == "subscribe":
-            asked.set()
-            await go.wait()
-        await send(verb, *generations)
+    def slow(channels: Sequence[str]) -> None:
+        held.append(channels)
+        asked.set()
 
-    monkeypatch.setattr(hub, "_command", slow)
+    monkeypatch.setattr(hub._feed, "subscribe", slow)
 
     async def first() -> None:
         async with hub.subscribe(generation) as hints:
@@ -70,7 +71,9 @@ async def test_a_visit_does_not_drop_the_channel_of_who_is_subscribing(
     await asked.wait()
     async with hub.subscribe(generation):
         assert hub.viewers == 2
-    go.set()
+    monkeypatch.undo()
+    for channels in held:
+        send(channels)
     await asyncio.wait_for(watching, 10)
 
 

@@ -35,12 +35,12 @@ async def test_cuts_under_a_storm_of_viewers_leave_one_connection_and_a_listener
     got: list[str] = []
     reading = asyncio.ensure_future(collect(broker, generations[0], got))
     await wait_until(lambda: "live" in got)
-    writer = await store.own(generations[0])
-    await writer.begin()
-    await writer.end("a", "b")
-    await asyncio.wait_for(reading, 10)
 
     async def one_connection() -> bool:
         return len(await store.raw.client_list(_type="pubsub")) == 1
 
     await wait_until(one_connection)
+    writer = await store.own(generations[0])
+    await writer.begin()
+    await writer.end("a", "b")
+    await asyncio.wait_for(reading, 10)

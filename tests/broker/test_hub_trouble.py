@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broker.client import Broker
 from broker.errors import LogUnavailable
@@ -50,120 +48,6 @@ async def test_nobody_waits_for_a_channel_that_is_not_there(broker: Broker) -> N
     assert await broker.redis.zcard(broker.keys.viewers("gen_nobody")) == 0
 
 
-async def test_a_connection_without_even_a_pong_is_made_anew(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half-open: nothing arrives and nothing fails. The audit is off; only a new subscription can bring the rest."""
-    monkeypatch.setattr("broker.hub.AUDIT_S", 1000.0)
-    monkeypatch.setattr("broker.hub.PING_S", 0.02)
-    monkeypatch.setattr("broker.hub.SILENCE_S", 0.1)
-    store, writer = await a_writer(broker)
-    got: list[str] = []
-    async with Broker(broker.settings) as own:
-        pubsub: Any = own.hub._pubsub
-        listen, close = pubsub.get_message, pubsub.aclose
-        deaf = False
-        made_anew = 0
-
-        async def hear(**how: Any) -> Any:
-            message = await listen(**how)
-            return None if deaf else message
-
-        async def begin_anew() -> None:
-            nonlocal deaf, made_anew
-            made_anew += deaf
-            deaf = False
-            await close()
-
-        monkeypatch.setattr(pubsub, "get_message", hear)
-        monkeypatch.setattr(pubsub, "aclose", begin_anew)
-        reading = asyncio.ensure_future(collect(own, writer.generation, got))
-        await wait_until(lambda: "live" in got)
-        deaf = True
-        await writer.end("a", "b")
-        await asyncio.wait_for(reading, 5)
-        assert made_anew == 1
-    assert [at for at in got if at != "live"] == await places(store, writer.generation)
-
-
-async def test_pongs_keep_a_quiet_connection(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is asked about before it is judged: nothing is said for a while, and the connection stays."""
-    monkeypatch.setattr("broker.hub.PING_S", 0.02)
-    monkeypatch.setattr("broker.hub.SILENCE_S", 0.1)
-    async with Broker(broker.settings) as own:
-        await wait_until(own.hub._connected.is_set)
-        pubsub: Any = own.hub._pubsub
-        pongs = 0
-        listen = pubsub.get_message
-        closed: list[str] = []
-
-        async def hear(**how: Any) -> Any:
-            nonlocal pongs
-            message = await listen(**how)
-            pongs += message is not None and message["type"] == "pong"
-            return message
-
-        monkeypatch.setattr(pubsub, "get_message", hear)
-        monkeypatch.setattr(pubsub, "aclose", noted(closed, "closed", pubsub.aclose))
-        await wait_until(lambda: pongs > 8)
-        assert closed == []
-        assert own.hub._connected.is_set()
-
-
-async def test_a_subscribe_that_fails_is_made_up_for(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection breaks under the command: the listener connects anew and subscribes to all there are."""
-    monkeypatch.setattr("broker.hub.AUDIT_S", 1000.0)
-    monkeypatch.setattr("broker.hub.PING_S", 0.02)
-    store, writer = await a_writer(broker)
-    got: list[str] = []
-    async with Broker(broker.settings) as own:
-        await wait_until(own.hub._connected.is_set)
-        pubsub: Any = own.hub._pubsub
-        subscribe = pubsub.subscribe
-        failed: list[str] = []
-
-        async def fail(*names: str) -> None:
-            if not failed:
-                failed.extend(names)
-                raise RedisConnectionError("broken")
-            await subscribe(*names)
-
-        monkeypatch.setattr(pubsub, "subscribe", fail)
-        reading = asyncio.ensure_future(collect(own, writer.generation, got))
-        await wait_until(lambda: "live" in got)
-        await writer.end("a")
-        await asyncio.wait_for(reading, 5)
-    assert failed == [broker.keys.channel(writer.generation)]
-    assert [at for at in got if at != "live"] == await places(store, writer.generation)
-
-
-async def test_nothing_is_asked_on_a_connection_that_broke_meanwhile(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The ping had to wait for a command, which found the connection broken: a new one is made at once."""
-    monkeypatch.setattr("broker.hub.PING_S", 0.02)
-    async with Broker(broker.settings) as own:
-        hub = own.hub
-        await wait_until(hub._connected.is_set)
-        calls: list[str] = []
-        for name in ("ping", "aclose"):
-            monkeypatch.setattr(hub._pubsub, name, noted(calls, name, getattr(hub._pubsub, name)))
-        async with hub._send:
-            await wait_until(lambda: bool(cast("Any", hub._send)._waiters))
-            calls.clear()
-            hub._connected.clear()
-        await wait_until(lambda: "ping" in calls)
-        assert calls[:2] == ["aclose", "ping"]
-
-
-def noted(calls: list[str], name: str, call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """The same call, written down."""
-
-    async def noting() -> None:
-        calls.append(name)
-        await call()
-
-    return noting
-
-
 async def test_an_audit_that_can_not_be_made_is_made_again(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis is away for some rounds; the reader, who hears no notice, still gets everything afterwards."""
     monkeypatch.setattr("broker.hub.AUDIT_S", 0.01)
@@ -181,7 +65,7 @@ async def test_an_audit_that_can_not_be_made_is_made_again(broker: Broker, monke
                 raise LogUnavailable
             return await look(generations)
 
-        monkeypatch.setattr("broker.hub.Subscription.offer", drop)
+        monkeypatch.setattr("broker.channel.Hints.offer", drop)
         monkeypatch.setattr(own.log, "tops", away)
         reading = asyncio.ensure_future(collect(own, writer.generation, got))
         await wait_until(lambda: "live" in got)

@@ -25,7 +25,7 @@ from api.streams import open_source
 from broker.events import TERMINAL_TYPES, Entry
 from broker.merge import merge_entries
 from broker.position import START, Position, parse_position
-from broker.tail_items import Batch, Live, Reset, TailItem
+from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
 from tests.contracts.histories import ended_logs, logs, restarts
 from tests.contracts.stage import Said, claims_all, said
 
@@ -65,10 +65,16 @@ class OneLog:
     pieces: Sequence[int] = ()
 
     async def tail(
-        self, generation: str, after: Position = START, *, tenant: str = "", replay: Replay = "merged"
+        self,
+        generation: str,
+        after: Position = START,
+        *,
+        tenant: str = "",
+        replay: Replay = "merged",
+        viewer: Viewer | None = None,
     ) -> AsyncGenerator[TailItem, None]:
         """What a tail of the broker yields; at the tail of a log that goes on, this one ends."""
-        del generation, tenant
+        del generation, tenant, viewer
         known = {entry.position for entry in self.log}
         if after != START and after not in known:
             yield Reset("position_not_in_log")
@@ -142,7 +148,7 @@ class FormatStage(ABC):
 async def _write(door: Door, after: Position, fmt: Format, replay: Replay) -> Served:
     served = Served()
     try:
-        async with aclosing(open_source(door, "", after, fmt, tenant="", replay=replay)()) as items:
+        async with aclosing(open_source(door, "", after, fmt, tenant="", replay=replay)(None)) as items:
             async for item in items:
                 served.frames += fmt.frames(item)
     except VoidAttempt:

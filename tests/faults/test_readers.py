@@ -11,9 +11,11 @@ from typing import Any, cast
 
 import pytest
 
+from broker.channel import NOTICES_HELD
 from broker.client import Broker
 from broker.events import TextDelta
-from broker.hub import NOTICES_HELD, Hub
+from broker.feed import PlainFeed
+from broker.hub import Hub
 from broker.log import PAGE_ENTRIES
 from broker.redis import connect
 from broker.settings import Settings
@@ -43,17 +45,17 @@ async def test_a_quiet_stream_outlives_the_socket_timeout(
     await writer.begin()
     impatient = connect(settings.redis_url, size=1, timeout_s=SOCKET_TIMEOUT_S, retries=0)
     async with (
-        Hub(impatient, broker.keys, broker.log, broker.scripts, "node") as hub,
+        Hub(lambda listener: PlainFeed(impatient, listener), broker.keys, broker.log, broker.scripts, "node") as hub,
         hub.subscribe(writer.generation) as hints,
     ):
         await hub.ready(writer.generation)
         await hints.wait(0)
-        connection = cast("Any", hub._pubsub).connection
+        connection = cast("Any", hub._feed)._pubsub.connection
         assert await hints.wait(8 * SOCKET_TIMEOUT_S) == []
         await writer.say("a")
         (notice,) = await hints.wait(5)
         assert notice.entries[0].event == TextDelta(0, "a")
-        assert cast("Any", hub._pubsub).connection is connection
+        assert cast("Any", hub._feed)._pubsub.connection is connection
 
 
 @pytest.mark.integration

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from broker.channel import BYTES_HELD, Hints
 from broker.events import DELTA_TYPES, TERMINAL_TYPES, Entry
 from broker.follow import Page
-from broker.hub import BYTES_HELD, Subscription
 from broker.log import Stat
 from broker.merge import merge_entries
 from broker.notices import Notice
@@ -44,7 +44,7 @@ class World:
         """What a read finds."""
         return self.histories[self.now][: self.written[self.now]]
 
-    def step(self, hints: Subscription) -> None:
+    def step(self, hints: Hints) -> None:
         """Time passes: more is written, the server may forget, and hints of anything ever written come in."""
         self.steps += 1
         draw = self.data.draw
@@ -83,15 +83,15 @@ class World:
         return Page(rows, full=len(rows) == count, ended=ended), stat
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, generation: str) -> AsyncGenerator[Subscription]:
+    async def subscribe(self, generation: str) -> AsyncGenerator[Hints]:
         """Hints that come when they are waited for."""
-        yield Hints(self)
+        yield Steps(self)
 
     async def ready(self, generation: str) -> None:
         """At once."""
 
 
-class Hints(Subscription):
+class Steps(Hints):
     """The real buffer; when its reader waits, the world takes a step. The hub's audit wakes whoever hears nothing."""
 
     def __init__(self, world: World) -> None:
@@ -101,7 +101,7 @@ class Hints(Subscription):
     async def wait(self, timeout_s: float | None = None) -> list[Notice]:
         """What the hints are by now."""
         self.world.step(self)
-        if not self._wake.is_set():
+        if not self.pending:
             self.need_page()
         return await super().wait(timeout_s)
 

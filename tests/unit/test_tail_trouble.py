@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
+from broker.channel import Hints
 from broker.errors import GenerationNotFound, LogExpired, LogLost, LogUnavailable, RejoinderError
 from broker.events import Completed, Entry, Event, TextDelta
 from broker.follow import Page
-from broker.hub import Subscription
 from broker.log import Stat
 from broker.position import START, Position
 from broker.tail import Tail
@@ -42,16 +42,16 @@ class Trouble:
         return Page(rows, full=False, ended=ended), stat
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, generation: str) -> AsyncGenerator[Subscription]:
+    async def subscribe(self, generation: str) -> AsyncGenerator[Hints]:
         """Hints that always say: read a page."""
-        hints = Subscription()
+        hints = Hints()
         asyncio.get_running_loop().call_soon(self._wake, hints)
         try:
             yield hints
         finally:
             self.left += 1
 
-    def _wake(self, hints: Subscription) -> None:
+    def _wake(self, hints: Hints) -> None:
         hints.need_page()
         if not self.left:
             asyncio.get_running_loop().call_soon(self._wake, hints)

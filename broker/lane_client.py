@@ -1,0 +1,125 @@
+"""redis-py's client on a lane: the same commands, replies and retries, on one connection that all callers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from redis.asyncio import Redis as RedisPy
+from redis.asyncio.client import Pipeline as RedisPipeline
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.client import NEVER_DECODE
+from redis.exceptions import ResponseError
+
+from broker.lane import Lane
+from broker.redis import Redis, connect
+
+_REFUSED = frozenset({"BLPOP", "BRPOP", "BLMOVE", "WAIT", "WAITAOF", "SUBSCRIBE", "PSUBSCRIBE", "WATCH", "MONITOR"})
+"""What would keep everybody else waiting, or change what the connection is."""
+
+
+def lane_client(url: str) -> tuple[Redis, Lane]:
+    """A client, and the lane it goes over; closing the client closes both. Retries as :func:`broker.redis.connect`."""
+    source = connect(url, size=1, retries=0)
+    lane = Lane(source)
+    client = _LaneClient(connection_pool=source.connection_pool)
+    client.lane = lane
+    return cast("Redis", client), lane
+
+
+def _retry() -> Retry:
+    return Retry(ExponentialBackoff(cap=0.5, base=0.02), 3)
+
+
+class _LaneClient(RedisPy):
+    """Every command of redis-py's ends in :meth:`execute_command`."""
+
+    lane: Lane
+
+    async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
+        """Send, wait for the reply, and give it the form redis-py gives it."""
+        name = args[0]
+        _check(name)
+
+        async def send() -> Any:
+            return await self.lane.call(*args)
+
+        return await _formed(self.response_callbacks, name, await _retry().call_with_retry(send, _nothing), options)
+
+    def pipeline(self: Any, transaction: bool = True, shard_hint: str | None = None) -> Any:
+        """As redis-py's."""
+        pipeline = _LanePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.client = self
+        return pipeline
+
+    async def aclose(self: Any, close_connection_pool: bool | None = None) -> None:
+        """Close the lane."""
+        del close_connection_pool
+        await self.lane.aclose()
+
+
+class _LanePipeline(RedisPipeline):
+    """Queues as redis-py's does, and sends all of it in one go."""
+
+    client: Any
+
+    async def execute(self: Any, raise_on_error: bool = True) -> list[Any]:
+        """Send. Raises the first error reply."""
+        commands, self.command_stack = self.command_stack, []
+        if not commands:
+            return []
+        scripts, self.scripts = list(self.scripts), set()
+        await self._load(scripts)
+        lines = [args for args, _ in commands]
+        for line in lines:
+            _check(line[0])
+        if self.is_transaction:
+            lines = [("MULTI",), *lines, ("EXEC",)]
+
+        async def send() -> list[Any]:
+            return await self.client.lane.calls(lines)
+
+        replies = await _retry().call_with_retry(send, _nothing)
+        if self.is_transaction:
+            replies = _executed(replies)
+        if raise_on_error:
+            _raise_first(replies)
+        callbacks = self.response_callbacks
+        return [
+            reply if isinstance(reply, Exception) else await _formed(callbacks, args[0], reply, options)
+            for (args, options), reply in zip(commands, replies, strict=True)
+        ]
+
+    async def _load(self: Any, scripts: list[Any]) -> None:
+        if scripts:
+            there = await self.client.script_exists(*(script.sha for script in scripts))
+            for script in (script for script, known in zip(scripts, there, strict=True) if not known):
+                script.sha = await self.client.script_load(script.script)
+
+
+def _executed(replies: list[Any]) -> list[Any]:
+    """What EXEC answered; else why it did not run: the command that could not be queued."""
+    _raise_first(replies)
+    return replies[-1]
+
+
+def _raise_first(replies: list[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+
+
+def _check(name: Any) -> None:
+    if isinstance(name, str) and name.upper() in _REFUSED:
+        raise ResponseError(f"{name} does not go over a connection that others share")
+
+
+async def _formed(callbacks: dict[str, Callable[..., Any]], name: Any, reply: Any, options: dict[str, Any]) -> Any:
+    given = {key: value for key, value in options.items() if key not in (NEVER_DECODE, "keys")} if options else {}
+    callback = callbacks.get(name)
+    return reply if callback is None else callback(reply, **given)
+
+
+async def _nothing(_error: Exception) -> None:
+    """The lane connects anew by itself."""
