@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from redis.asyncio import Redis as RedisPy
@@ -10,7 +10,9 @@ from redis.asyncio.client import Pipeline as RedisPipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broker.lane import Lane
 from broker.redis import Redis, connect
@@ -28,8 +30,16 @@ def lane_client(url: str) -> tuple[Redis, Lane]:
     return cast("Redis", client), lane
 
 
-def _retry() -> Retry:
-    return Retry(ExponentialBackoff(cap=0.5, base=0.02), 3)
+async def _again(send: Callable[[], Awaitable[Any]]) -> Any:
+    """Send; where the connection breaks, send again, in the rhythm of every other client of ours."""
+    try:
+        return await send()
+    except (RedisConnectionError, RedisTimeoutError):
+        return await Retry(ExponentialBackoff(cap=0.5, base=0.02), 2).call_with_retry(send, _connects_by_itself)
+
+
+async def _connects_by_itself(_error: Exception) -> None:
+    """What redis-py asks for between two tries."""
 
 
 class _LaneClient(RedisPy):
@@ -42,10 +52,8 @@ class _LaneClient(RedisPy):
         name = args[0]
         _check(name)
 
-        async def send() -> Any:
-            return await self.lane.call(*args)
-
-        return await _formed(self.response_callbacks, name, await _retry().call_with_retry(send, _nothing), options)
+        reply = await _again(lambda: self.lane.call(*args))
+        return _formed(self.response_callbacks, name, reply, options)
 
     def pipeline(self: Any, transaction: bool = True, shard_hint: str | None = None) -> Any:
         """As redis-py's."""
@@ -69,33 +77,30 @@ class _LanePipeline(RedisPipeline):
         commands, self.command_stack = self.command_stack, []
         if not commands:
             return []
-        scripts, self.scripts = list(self.scripts), set()
-        await self._load(scripts)
+        if self.scripts:
+            scripts, self.scripts = list(self.scripts), set()
+            await self._load(scripts)
         lines = [args for args, _ in commands]
         for line in lines:
             _check(line[0])
         if self.is_transaction:
             lines = [("MULTI",), *lines, ("EXEC",)]
 
-        async def send() -> list[Any]:
-            return await self.client.lane.calls(lines)
-
-        replies = await _retry().call_with_retry(send, _nothing)
+        replies = await _again(lambda: self.client.lane.calls(lines))
         if self.is_transaction:
             replies = _executed(replies)
         if raise_on_error:
             _raise_first(replies)
         callbacks = self.response_callbacks
         return [
-            reply if isinstance(reply, Exception) else await _formed(callbacks, args[0], reply, options)
+            reply if isinstance(reply, Exception) else _formed(callbacks, args[0], reply, options)
             for (args, options), reply in zip(commands, replies, strict=True)
         ]
 
     async def _load(self: Any, scripts: list[Any]) -> None:
-        if scripts:
-            there = await self.client.script_exists(*(script.sha for script in scripts))
-            for script in (script for script, known in zip(scripts, there, strict=True) if not known):
-                script.sha = await self.client.script_load(script.script)
+        there = await self.client.script_exists(*(script.sha for script in scripts))
+        for script in (script for script, known in zip(scripts, there, strict=True) if not known):
+            script.sha = await self.client.script_load(script.script)
 
 
 def _executed(replies: list[Any]) -> list[Any]:
@@ -115,11 +120,7 @@ def _check(name: Any) -> None:
         raise ResponseError(f"{name} does not go over a connection that others share")
 
 
-async def _formed(callbacks: dict[str, Callable[..., Any]], name: Any, reply: Any, options: dict[str, Any]) -> Any:
+def _formed(callbacks: dict[str, Callable[..., Any]], name: Any, reply: Any, options: dict[str, Any]) -> Any:
     given = {key: value for key, value in options.items() if key not in (NEVER_DECODE, "keys")} if options else {}
     callback = callbacks.get(name)
     return reply if callback is None else callback(reply, **given)
-
-
-async def _nothing(_error: Exception) -> None:
-    """The lane connects anew by itself."""
