@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from broker.position import START, Position
 from broker.record import Record, Status
@@ -100,6 +100,7 @@ class Door(Protocol):
         replay: Replay = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        stat: Any = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Its log after a position, live, to its end."""
         ...

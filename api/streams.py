@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.auth import Tenant
-from api.door import Door, Replay
+from api.door import Door, Replay, Stat
 from api.formats.base import Format
 from api.formats.text import Survey, Text
 from api.handover import HandOver
@@ -50,27 +50,34 @@ async def events(
 
 async def answer(node: Node, tenant: str, generation: str, position: Position, fmt: Format, replay: Replay) -> Response:
     """What the route answers. Raises what :meth:`broker.client.Broker.stat` raises."""
-    held = False
+    stat: Stat | None = None
     try:
         async with asyncio.timeout(LOOKUP_S):
             stat = await node.broker.stat(generation, tenant=tenant)
     except (LogUnavailable, TimeoutError):
-        held = True
+        stat = None
     else:
         if stat.ended and stat.top == position:
             return Response(status_code=204)
-    source = open_source(node.broker, generation, position, fmt, tenant=tenant, replay=replay)
+    source = open_source(node.broker, generation, position, fmt, tenant=tenant, replay=replay, stat=stat)
     headers = [(b"x-generation-id", generation.encode())]
-    return HandOver(EventStream(source, fmt, node.terms, headers=headers, held=held))
+    return HandOver(EventStream(source, fmt, node.terms, headers=headers, held=stat is None))
 
 
 def open_source(
-    broker: Door, generation: str, after: Position, fmt: Format, *, tenant: str, replay: Replay = "merged"
+    broker: Door,
+    generation: str,
+    after: Position,
+    fmt: Format,
+    *,
+    tenant: str,
+    replay: Replay = "merged",
+    stat: Stat | None = None,
 ) -> Source:
     """What the stream reads; opened when the response begins."""
     if isinstance(fmt, Text):
         return lambda _: _surveyed(broker, generation, after, fmt, tenant)
-    return lambda viewer: broker.tail(generation, after, tenant=tenant, replay=replay, viewer=viewer)
+    return lambda viewer: broker.tail(generation, after, tenant=tenant, replay=replay, viewer=viewer, stat=stat)
 
 
 async def _surveyed(

@@ -9,11 +9,11 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
-from broker.errors import GenerationNotFound, LogExpired, RejoinderError
+from broker.errors import LogExpired, RejoinderError
 from broker.feed import DirectFeed, Feed, Listener, NoFeed, PlainFeed
 from broker.fold import OutputFold
 from broker.hub import Hub
@@ -21,7 +21,8 @@ from broker.jobs import JobStore, Submitted
 from broker.keys import Keys
 from broker.lane import Lane
 from broker.lane_client import lane_client
-from broker.log import Stat, StreamLog
+from broker.log import Stat, StreamLog, existing
+from broker.pages import Pages
 from broker.position import START, Position, parse_position
 from broker.queue import JobQueue
 from broker.record import Output, Record, Status
@@ -55,6 +56,7 @@ class Broker:
         self._patient = connect(settings.redis_url, size=1)
         self.scripts = Scripts(self.redis, self.keys, Safety.of(settings), patient=self._patient)
         self.log = StreamLog(self.redis, self.keys, self.scripts)
+        self.pages = Pages(self.log, settings.page_cache_bytes)
         self.queue = JobQueue(self.queue_redis, self.keys)
         self.records = RecordStore(self.redis, self.keys)
         self.jobs = JobStore(self.redis, self.keys, self.scripts, self.queue, self.records, settings)
@@ -160,10 +162,7 @@ class Broker:
 
     async def stat(self, generation: str, *, tenant: str = "default") -> Stat:
         """How the log stands. Raises ``LogExpired`` when only the record is left, ``GenerationNotFound`` for a loss."""
-        stat = await self.log.stat(generation, tenant=tenant)
-        if not stat.log_exists:
-            raise LogExpired if stat.ended else GenerationNotFound("The log of this generation is gone")
-        return stat
+        return existing(await self.log.stat(generation, tenant=tenant))
 
     def tail(
         self,
@@ -174,14 +173,16 @@ class Broker:
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        stat: Stat | None = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Everything after a position, replayed and then live: :class:`broker.tail.Tail`.
 
         A ``viewer`` is handed live entries directly where it can take them; they are not among the items then.
+        ``stat`` = what :meth:`stat` has just answered this reader: it is not asked again.
         """
         hold = self.settings.hold_s if hold_s is None else hold_s
-        tail = Tail(self.log, self.hub, generation, after, tenant=tenant, replay=replay, hold_s=hold, viewer=viewer)
-        return tail.items()
+        how: dict[str, Any] = {"tenant": tenant, "replay": replay, "hold_s": hold, "viewer": viewer, "stat": stat}
+        return Tail(self.log, self.pages, self.hub, generation, after, **how).items()
 
     async def ping(self) -> None:
         """Return if both servers answer and may be used. Raises ``UnfitServer`` for one that would lose answers."""

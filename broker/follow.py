@@ -8,11 +8,12 @@ PROTOCOL.md, clauses READ-1 … READ-7.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from broker.errors import LogDamaged
 from broker.events import TERMINAL_TYPES, Entry
 from broker.position import START, Position
+from broker.tail_items import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,30 @@ class Step:
     """``ahead``: the position lies beyond the tail of a log that has not ended; its writer may be repairing it."""
     entries: list[Entry] = field(default_factory=list[Entry])
     at_tail: bool = False
+
+
+class Shared(Protocol):
+    """A page that other readers read, too: :class:`broker.pages.SharedPage`."""
+
+    @property
+    def kind(self) -> Literal["entries", "nothing", "foreign"]:
+        """What was found at the position."""
+        ...
+
+    @property
+    def batch(self) -> Batch:
+        """The entries behind it."""
+        ...
+
+    @property
+    def last(self) -> Position:
+        """The position of the last one."""
+        ...
+
+    @property
+    def log_ended(self) -> bool:
+        """The log had its terminal event."""
+        ...
 
 
 class Follower:
@@ -64,6 +89,16 @@ class Follower:
             self.ended = isinstance(entries[0].event, TERMINAL_TYPES)
             entries = entries[1:]
         return Step("entries", self._take(entries), at_tail=not page.full)
+
+    def on_shared(self, page: Shared, *, patient: bool = True) -> Literal["entries", "reset", "ahead"]:
+        """Take a page that was read, and checked, from :attr:`position` inclusive; see :meth:`on_page`."""
+        if page.kind == "nothing" and not page.log_ended and patient:
+            return "ahead"
+        if page.kind != "entries":
+            self.position = START
+            return "reset"
+        self.position, self.ended = page.last, page.batch.ended
+        return "entries"
 
     def on_notice(self, entries: list[Entry], previous: Position) -> list[Entry] | None:
         """Take the entries of a notice that follow the position; ``None`` = read a page.

@@ -13,6 +13,7 @@ from broker.keys import Keys
 from broker.position import START, Position
 from broker.record import ENDED, Status
 from broker.redis import Redis, text, unavailable
+from broker.rows import Row
 from broker.scripts import AppendReply, Claim, Ending, Fence, FieldValue, Refusal, Scripts
 
 PAGE_ENTRIES = 500
@@ -115,6 +116,27 @@ class StreamLog:
             raise GenerationNotFound("The log of this generation is gone")
         return Page(entries=read_rows(rows), full=len(rows) == count, ended=stat.ended), stat
 
+    async def rows(self, generation: str, start: Position, *, limit: int) -> tuple[list[Row], bool, bool]:
+        """The rows from ``start`` on, inclusive; whether there may be more; whether the log had ended just before.
+
+        Raises what :meth:`page` raises.
+        """
+        count = limit + (start != START)
+        with unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hmget(self._keys.job(generation), "status")
+            name, low = self._keys.log(generation), "-" if start == START else str(start)
+            # Under its name in bytes redis-py has no form of its own for the reply, which would be most of the cost.
+            pipe.execute_command(b"XRANGE", name, low, "+", "COUNT", count)
+            pipe.exists(name)
+            (status,), rows, exists = await pipe.execute()
+        ended = text(status) in ENDED
+        if not rows and not exists:
+            if ended:
+                raise LogExpired
+            raise GenerationNotFound("The log of this generation is gone")
+        return rows, len(rows) == count, ended
+
     async def entries(self, generation: str, after: Position, top: Position) -> AsyncGenerator[list[Entry], None]:
         """The entries behind ``after`` up to ``top``, page by page."""
         follower = Follower(after)
@@ -137,6 +159,13 @@ class StreamLog:
                 pipe.hmget(self._keys.job(generation), "top", "seq")
             rows = await pipe.execute()
         return [Position(int(top), int(seq)) if top and seq else None for top, seq in rows]
+
+
+def existing(stat: Stat) -> Stat:
+    """The same. Raises ``LogExpired`` when only the record is left, ``GenerationNotFound`` when the log was lost."""
+    if not stat.log_exists:
+        raise LogExpired if stat.ended else GenerationNotFound("The log of this generation is gone")
+    return stat
 
 
 def read_rows(rows: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:

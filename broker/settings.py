@@ -80,6 +80,7 @@ class Settings(BaseSettings):
         default="direct",
         description="How live entries travel: direct = fast path, plain = redis-py and ASGI, poll = no notices",
     )
+    page_cache_bytes: int = Field(default=64 * 2**20, ge=0, description="Encoded pages of logs a node keeps; 0 = none")
     log_format: Literal["text", "json"] = Field(default="text", description="Form of the log lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged"

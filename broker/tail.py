@@ -9,11 +9,11 @@ from typing import Literal
 from broker.channel import Subscription
 from broker.errors import GenerationNotFound, LogLost, LogUnavailable
 from broker.events import Entry
-from broker.follow import Follower, Page, Step
+from broker.follow import Follower
 from broker.hub import Hub
-from broker.log import StreamLog
-from broker.merge import merge_entries
+from broker.log import Stat, StreamLog, existing
 from broker.notices import Notice
+from broker.pages import Pages, SharedPage
 from broker.position import Position
 from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
 
@@ -26,11 +26,24 @@ _BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 class Tail:
     """One reader of one log; iterate :meth:`items` once."""
 
-    __slots__ = ("_follower", "_generation", "_hold_s", "_hub", "_log", "_merge", "_served", "_tenant", "_viewer")
+    __slots__ = (
+        "_follower",
+        "_generation",
+        "_hold_s",
+        "_hub",
+        "_log",
+        "_merge",
+        "_pages",
+        "_served",
+        "_stat",
+        "_tenant",
+        "_viewer",
+    )
 
     def __init__(
         self,
         log: StreamLog,
+        pages: Pages,
         hub: Hub,
         generation: str,
         after: Position,
@@ -39,8 +52,12 @@ class Tail:
         replay: Literal["merged", "exact"],
         hold_s: float,
         viewer: Viewer | None = None,
+        stat: Stat | None = None,
     ) -> None:
         self._log = log
+        self._pages = pages
+        self._stat = stat
+        """What the caller has just seen of this log, on behalf of this reader."""
         self._hub = hub
         self._generation = generation
         self._tenant = tenant
@@ -65,16 +82,16 @@ class Tail:
         live = False
         async with self._hub.subscribe(self._generation) as hints:
             while not follower.ended:
-                step = await self._step(hints)
-                if step.kind == "reset":
+                page = await self._step(hints)
+                if page is None:
                     yield Reset("position_not_in_log")
                     continue
-                if step.entries:
-                    yield self._replayed(step.entries)
-                if not step.at_tail or follower.ended:
+                if page.batch.entries:
+                    yield page.batch
+                if page.full or follower.ended:
                     continue
                 # A reader may stay at the tail for hours: it must not keep what it has read.
-                del step
+                del page
                 if not live:
                     live = True
                     yield Live()
@@ -84,9 +101,6 @@ class Tail:
                     if entries:
                         yield Batch(entries, live=True, ended=follower.ended)
                     del entries
-
-    def _replayed(self, entries: list[Entry]) -> Batch:
-        return Batch(merge_entries(entries) if self._merge else entries, live=False, ended=self._follower.ended)
 
     async def _in_crowd(self, hints: Subscription) -> bool:
         """Be written to directly, if there is a viewer and it stands where the others do; True = for a while it was."""
@@ -111,18 +125,18 @@ class Tail:
             return None
         return self._follower.on_notice(notice.entries, notice.previous)
 
-    async def _step(self, hints: Subscription) -> Step:
-        """Read a page and take it; a position beyond the tail waits for the writer's repair."""
+    async def _step(self, hints: Subscription) -> SharedPage | None:
+        """Read a page and take it; None = reset. A position beyond the tail waits for the writer's repair."""
         clock = asyncio.get_running_loop().time
         until = clock() + REPAIR_S
         while True:
             page = await self._page(hints)
-            step = self._follower.on_page(page, patient=clock() < until)
-            if step.kind != "ahead":
-                return step
+            kind = self._follower.on_shared(page, patient=clock() < until)
+            if kind != "ahead":
+                return page if kind == "entries" else None
             await hints.wait(min(0.25, max(until - clock(), 0.01)))
 
-    async def _page(self, hints: Subscription) -> Page:
+    async def _page(self, hints: Subscription) -> SharedPage:
         """The next page; while Redis is away, tried again until the hold is over."""
         clock = asyncio.get_running_loop().time
         until = clock() + self._hold_s
@@ -136,19 +150,25 @@ class Tail:
             await asyncio.sleep(_BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)])
             tries += 1
 
-    async def _read(self, hints: Subscription, until: float) -> Page:
+    async def _read(self, hints: Subscription, until: float) -> SharedPage:
         try:
             async with asyncio.timeout_at(max(until, asyncio.get_running_loop().time() + _SUBSCRIBE_S)):
                 await self._hub.ready(self._generation)
             hints.page_begins()
-            page, stat = await self._log.page(self._generation, self._follower.position, tenant=self._tenant)
+            if not self._served:
+                await self._look()
+            return await self._pages.read(self._generation, self._follower.position, merge=self._merge)
         except TimeoutError:
             raise LogUnavailable("no subscription") from None
         except GenerationNotFound:
             if self._served:
                 raise LogLost from None
             raise
+
+    async def _look(self) -> None:
+        """Is there such a log, for this tenant? Pages are shared, and don't say."""
+        stat = self._stat or existing(await self._log.stat(self._generation, tenant=self._tenant))
+        self._stat = None
         self._served = True
         if stat.cancel_after_ms is not None and not stat.ended:
             await self._hub.count_viewers(self._generation)
-        return page

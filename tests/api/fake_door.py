@@ -193,6 +193,7 @@ class FakeDoor:
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        stat: object = None,
     ) -> AsyncGenerator[TailItem, None]:
         """See ``broker.client.Broker``."""
         self.reading += 1

@@ -95,9 +95,9 @@ async def test_a_command_is_sent_again_after_a_cut() -> None:
                 server.cut()
             return cut
 
-        wait = wait_until(arrived)
-        echo = client.execute_command("ECHO", "x")
-        _, reply = await asyncio.gather(wait, echo)
+        echo = asyncio.ensure_future(client.execute_command("ECHO", "x"))
+        await wait_until(arrived)
+        reply = await echo
         assert reply == b"x"
         assert server.connections == 2
         await client.aclose()

@@ -42,7 +42,7 @@ async def test_the_subscription_stands_before_the_first_page(
     """What is written between the first page and the first wait is heard: no reader ever hangs on a gap."""
     store = Store.on(broker.redis, broker.settings)
     writer = await store.own(await store.submit())
-    read = deaf.log.page
+    read = deaf.log.rows
     listening: list[int] = []
 
     async def page(*args: object, **kwargs: object) -> object:
@@ -54,7 +54,7 @@ async def test_the_subscription_stands_before_the_first_page(
             await writer.end("a")
         return answer
 
-    monkeypatch.setattr(deaf.log, "page", page)
+    monkeypatch.setattr(deaf.log, "rows", page)
     got: list[str] = []
     await asyncio.wait_for(collect(deaf, writer.generation, got), 5)
     assert listening == [1]

@@ -72,9 +72,10 @@ class OneLog:
         tenant: str = "",
         replay: Replay = "merged",
         viewer: Viewer | None = None,
+        stat: object = None,
     ) -> AsyncGenerator[TailItem, None]:
         """What a tail of the broker yields; at the tail of a log that goes on, this one ends."""
-        del generation, tenant, viewer
+        del generation, tenant, viewer, stat
         known = {entry.position for entry in self.log}
         if after != START and after not in known:
             yield Reset("position_not_in_log")

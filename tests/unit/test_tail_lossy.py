@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from broker.channel import BYTES_HELD, Hints
 from broker.events import DELTA_TYPES, TERMINAL_TYPES, Entry
-from broker.follow import Page
 from broker.log import Stat
 from broker.merge import merge_entries
 from broker.notices import Notice
+from broker.pages import SharedPage, share
 from broker.position import START, Position
 from broker.tail import Tail
 from broker.tail_items import Batch, Live, Reset
 from tests.unit.strategies import logs, text_deltas
+from tests.unit.test_rows import rows_of
 
 Replay = Literal["merged", "exact"]
 
@@ -74,13 +75,17 @@ class World:
         held = [] if kind == "hint" else run
         return Notice(held, run[-1].position, previous, BYTES_HELD + 1 if kind == "huge" else 10)
 
-    async def page(self, generation: str, start: Position, *, tenant: str | None = None) -> tuple[Page, Stat]:
+    async def stat(self, generation: str, *, tenant: str | None = None) -> Stat:
+        """How it stands."""
+        ended = isinstance(self.log[-1].event, TERMINAL_TYPES)
+        return Stat("completed" if ended else "running", self.log[-1].position, ended, None, 1, log_exists=True)
+
+    async def read(self, generation: str, start: Position, *, merge: bool) -> SharedPage:
         """What Redis would answer: from the position on, inclusive."""
         count = self.page_size + (start != START)
-        rows = [entry for entry in self.log if entry.position >= start][:count]
+        rows = rows_of([entry for entry in self.log if entry.position >= start][:count])
         ended = isinstance(self.log[-1].event, TERMINAL_TYPES)
-        stat = Stat("completed" if ended else "running", self.log[-1].position, ended, None, 1, log_exists=True)
-        return Page(rows, full=len(rows) == count, ended=ended), stat
+        return share(rows, start, merge=merge, full=len(rows) == count, log_ended=ended)
 
     @contextlib.asynccontextmanager
     async def subscribe(self, generation: str) -> AsyncGenerator[Hints]:
@@ -126,7 +131,9 @@ class Watched(Tail):
 
 async def read(world: World, replay: Replay, after: Position, got: list[Entry]) -> None:
     """Read to the end; judge each item."""
-    tail = Watched(cast("Any", world), cast("Any", world), "g", after, tenant=None, replay=replay, hold_s=1.0)
+    tail = Watched(
+        cast("Any", world), cast("Any", world), cast("Any", world), "g", after, tenant=None, replay=replay, hold_s=1.0
+    )
     world.near = tail.count
     lives = 0
     async for item in tail.items():
