@@ -29,7 +29,8 @@ from broker.record import Output, Record, Status
 from broker.records import RecordPage, RecordStore
 from broker.redis import Redis, connect
 from broker.request import GenerationRequest
-from broker.scripts import Safety, Scripts
+from broker.safety import Safety
+from broker.scripts import Scripts
 from broker.server_check import check
 from broker.settings import Settings
 from broker.stats import FleetCounters, FleetStats
@@ -54,7 +55,7 @@ class Broker:
         self.redis, self.lane = _commands(settings)
         self.queue_redis = connect(settings.queue_url) if settings.queue_url else self.redis
         self._patient = connect(settings.redis_url, size=1)
-        self.scripts = Scripts(self.redis, self.keys, Safety.of(settings), patient=self._patient)
+        self.scripts = Scripts(self.redis, self.keys, Safety.of(settings), patient=self._patient, lane=self.lane)
         self.log = StreamLog(self.redis, self.keys, self.scripts)
         self.pages = Pages(self.log, settings.page_cache_bytes)
         self.queue = JobQueue(self.queue_redis, self.keys)

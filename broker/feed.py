@@ -82,8 +82,8 @@ class DirectFeed:
         try:
             while True:
                 if await self._connect():
-                    tries = 0
-                    await self._watch()
+                    # Back at once after a break, but not where Redis refuses us time and again.
+                    tries = 0 if await self._watch() else tries
                 await asyncio.sleep(_BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)])
                 tries += 1
         finally:
@@ -98,26 +98,31 @@ class DirectFeed:
         except (RedisError, OSError) as error:
             _log.warning("notices interrupted: %s: %s", type(error).__name__, error)
             return False
+        if not link.open_still:
+            link.close()
+            return False
         self._link = link
         self._heard_at = asyncio.get_running_loop().time()
         self._broken.clear()
         self._listener.connected()
         return True
 
-    async def _watch(self) -> None:
-        """Ask into a silence, and give a connection up that does not answer; returns when it is gone."""
+    async def _watch(self) -> bool:
+        """Ask into a silence, and give a connection up that does not answer; answers, when it is gone, if it lasted."""
         clock = asyncio.get_running_loop().time
+        begun = clock()
         while not self._broken.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PING_S):
                     await self._broken.wait()
             silent_s = clock() - self._heard_at
             if (link := self._link) is None:
-                return
+                break
             if silent_s > SILENCE_S:
                 link.close(RedisConnectionError("silence"))
             elif silent_s >= PING_S / 2:
                 link.write(_PING)
+        return clock() - begun >= PING_S
 
     def _lost(self, link: Link, error: Exception) -> None:
         if link is self._link:

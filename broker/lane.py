@@ -132,6 +132,10 @@ class Lane:
             self._fail_waiting(error if isinstance(error, RedisError) else RedisConnectionError(str(error)))
             return
         self._connecting = None
+        if not link.open_still:
+            link.close()
+            self._fail_waiting(RedisConnectionError("the connection was lost as soon as it was made"))
+            return
         self._link = link
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for command, done in waiting:

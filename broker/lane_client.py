@@ -17,7 +17,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from broker.lane import Lane
 from broker.redis import Redis, connect
 
-_REFUSED = frozenset({"BLPOP", "BRPOP", "BLMOVE", "WAIT", "WAITAOF", "SUBSCRIBE", "PSUBSCRIBE", "WATCH", "MONITOR"})
+_BLOCKING = "BLPOP BRPOP BRPOPLPUSH BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF"
+_CHANGING = "SUBSCRIBE PSUBSCRIBE SSUBSCRIBE MONITOR WATCH MULTI EXEC DISCARD SELECT HELLO AUTH RESET QUIT"
+_REFUSED = frozenset(f"{_BLOCKING} {_CHANGING}".split())
 """What would keep everybody else waiting, or change what the connection is."""
 
 
@@ -116,7 +118,7 @@ def _raise_first(replies: list[Any]) -> None:
 
 
 def _check(name: Any) -> None:
-    if isinstance(name, str) and name.upper() in _REFUSED:
+    if (name.decode() if isinstance(name, bytes) else str(name)).upper() in _REFUSED:
         raise ResponseError(f"{name} does not go over a connection that others share")
 
 

@@ -49,10 +49,19 @@ class Link(asyncio.Protocol):
     async def open(self, redis: Redis) -> None:
         """Connect as this client does, by a connection of its own. Raises ``RedisError`` or ``OSError``."""
         connection = redis.connection_pool.make_connection()
-        await connection.connect()
+        try:
+            await connection.connect()
+        except (RuntimeError, ValueError) as error:
+            # uvloop's own, about a transport that is closing; and asyncio's, about one that is closed.
+            raise RedisConnectionError(f"Error while connecting: {error}") from error
         self._connection = connection
         self._transport = connection._writer.transport  # noqa: SLF001 - redis-py has no public way to it
         self._transport.set_protocol(self)
+
+    @property
+    def open_still(self) -> bool:
+        """Nobody has closed it, and it has not been lost."""
+        return not self._closed and not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
         """Send whole commands. A connection that can't take them is lost."""

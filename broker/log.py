@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +54,38 @@ class StreamLog:
         first: int,
         entries: Sequence[FieldValue],
         *,
-        lease_ms: int,
+        lease_ms: int | None,
         started: str = "",
         first_token: bool = False,
     ) -> AppendReply:
         """Compare-and-append: :meth:`broker.scripts.Scripts.append`."""
         return await self._scripts.append(
             generation, fence, first, entries, lease_ms=lease_ms, started=started, first_token=first_token
+        )
+
+    @property
+    def can_post(self) -> bool:
+        """Whether :meth:`post` works here."""
+        return self._scripts.lane is not None
+
+    def post_head(self, generation: str, fence: Fence) -> tuple[Any, ...]:
+        """What :meth:`post` takes first: made once for each owner."""
+        return self._scripts.append_head(generation, fence)
+
+    def post(
+        self,
+        head: tuple[Any, ...],
+        first: int,
+        entries: Sequence[FieldValue],
+        done: Callable[[AppendReply | None], None],
+        *,
+        lease_ms: int | None,
+        started: str = "",
+        first_token: bool = False,
+    ) -> None:
+        """Append without waiting: :meth:`broker.scripts.Scripts.post_append`."""
+        self._scripts.post_append(
+            head, first, entries, done, lease_ms=lease_ms, started=started, first_token=first_token
         )
 
     async def end(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal
 
 from broker.keys import Keys
+from broker.lane import Lane
+from broker.link import pack
 from broker.position import Position
 from broker.redis import Redis, text, unavailable
-from broker.settings import Settings
+from broker.safety import Safety
 
 _LUA = files("broker") / "lua"
 _NEEDS_COMPARE = frozenset({"append", "end"})
@@ -22,6 +24,8 @@ FieldValue = tuple[bytes, bytes]
 def source(name: str) -> str:
     """The text of one script with what it stands on."""
     parts = ["common", "compare", name] if name in _NEEDS_COMPARE else ["common", name]
+    if name == "append":
+        parts = ["swift", *parts]
     return "\n".join((_LUA / f"{part}.lua").read_text() for part in parts)
 
 
@@ -96,38 +100,22 @@ class Ending:
     finish_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Safety:
-    """Where a terminal entry must have arrived before it counts as kept, and for how long that is waited for."""
-
-    replicas: int = 0
-    aof: bool = False
-    wait_ms: int = 1000
-
-    @classmethod
-    def of(cls, settings: Settings) -> Safety:
-        """As configured."""
-        return cls(settings.wait_replicas, settings.wait_aof, int(settings.wait_s * 1000))
-
-    def command(self) -> tuple[str | int, ...] | None:
-        """What to send behind the script, on its connection; None = nothing more than Redis's own promise is wanted."""
-        if self.aof:
-            return ("WAITAOF", 1, self.replicas, self.wait_ms)
-        return ("WAIT", self.replicas, self.wait_ms) if self.replicas else None
-
-    def kept(self, reply: Any) -> bool:
-        """Whether the command's reply says that it has arrived."""
-        if self.aof:
-            return int(reply[0]) >= 1 and int(reply[1]) >= self.replicas
-        return int(reply) >= self.replicas
-
-
 class Scripts:
     """The scripts on one server. Every method raises :class:`broker.errors.LogUnavailable` when Redis is away."""
 
-    def __init__(self, redis: Redis, keys: Keys, safety: Safety | None = None, *, patient: Redis | None = None) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        safety: Safety | None = None,
+        *,
+        patient: Redis | None = None,
+        lane: Lane | None = None,
+    ) -> None:
         self._patient = patient or redis
         """The client for commands that keep their connection waiting."""
+        self.lane = lane
+        """Where :meth:`post_append` can be used."""
         self._safety = safety or Safety()
         self._keys = keys
         names = ("create", "claim", "append", "end", "cancel", "release", "delete", "watch")
@@ -192,18 +180,55 @@ class Scripts:
         first: int,
         entries: Sequence[FieldValue],
         *,
-        lease_ms: int,
+        lease_ms: int | None,
         started: str = "",
         first_token: bool = False,
     ) -> AppendReply:
         """Append entries ``first`` …, renew the lease, tell the viewers; without entries only renew.
 
+        ``lease_ms`` None leaves the lease as it is.
+
         ``started``: mode and attempt, when the first of the entries is a ``generation.started``.
         """
-        flat = [part for entry in entries for part in entry]
+        lease = "" if lease_ms is None else lease_ms
         mark = "1" if first_token else ""
-        args = (fence.owner, fence.epoch, first, lease_ms, self._keys.channel(generation), started, mark, *flat)
+        flat = [part for entry in entries for part in entry]
+        args = (fence.owner, fence.epoch, first, lease, self._keys.channel(generation), started, mark, *flat)
         return _append_reply(await self._run("append", self._log_keys(generation), *args))
+
+    def append_head(self, generation: str, fence: Fence) -> tuple[Any, ...]:
+        """What all posted appends of one owner begin with."""
+        script: Any = self._scripts["append"]
+        names = self._log_keys(generation)
+        head = ("EVALSHA", script.sha, len(names), *names, fence.owner, fence.epoch)
+        return (*head, self._keys.channel(generation))
+
+    def post_append(
+        self,
+        head: tuple[Any, ...],
+        first: int,
+        entries: Sequence[FieldValue],
+        done: Callable[[AppendReply | None], None],
+        *,
+        lease_ms: int | None,
+        started: str = "",
+        first_token: bool = False,
+    ) -> None:
+        """:meth:`append` without waiting. ``done`` gets the reply; None = it may have run or not, ask again.
+
+        Raises ``RuntimeError`` without a lane.
+        """
+        if self.lane is None:
+            raise RuntimeError("there is no lane to post on")
+        lease = "" if lease_ms is None else lease_ms
+        command = [*head[:-1], first, lease, head[-1], started, "1" if first_token else ""]
+        for entry in entries:
+            command += entry
+
+        def heard(reply: Any) -> None:
+            done(None if isinstance(reply, Exception) else _append_reply(reply))
+
+        self.lane.post(pack(*command), heard)
 
     async def end(
         self,

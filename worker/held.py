@@ -28,6 +28,17 @@ class Portion:
     """The first token of the answer is among them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an attempt began."""
+
+    provider: str
+    model: str
+    mode: Mode
+    prefix: Sequence[ContentEvent]
+    """What stood in the log before a ``continue``."""
+
+
 class Held:
     """The entries from seq ``first`` on; ``prefix`` is what stood in the log before them and still counts."""
 

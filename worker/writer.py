@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias
 
 from broker.errors import AlreadyEnded, Fenced, LogFull, LogLost, LogUnavailable, RejoinderError
@@ -17,29 +16,16 @@ from broker.events import ContentEvent, Event, Mode, Retrying, Started
 from broker.log import StreamLog
 from broker.scripts import AppendReply, Claim, Ending, Fence
 from worker.batcher import Batcher
-from worker.held import Held, Portion
+from worker.held import Held, Origin, Portion
+from worker.patience import Patience
+from worker.posts import Posts
 
 _log = logging.getLogger(__name__)
 
 UNWRITTEN_BYTES = 1024 * 1024
 """Past this the provider has to wait for Redis."""
-FULL_S = 5.0
-"""A Redis without memory for so long will not take the answer: the generation fails while its viewers still look."""
-_BACK_OFF_S = (0.02, 0.05, 0.1, 0.2, 0.4)
-
 Reclaim: TypeAlias = Callable[[], Awaitable[tuple[Fence, Claim]]]
 """Claims the log anew after the server forgot our claim; raises a :class:`RejoinderError` when it is no longer ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """How an attempt began."""
-
-    provider: str
-    model: str
-    mode: Mode
-    prefix: Sequence[ContentEvent]
-    """What stood in the log before a ``continue``."""
 
 
 class LogWriter:
@@ -58,7 +44,7 @@ class LogWriter:
         reclaim: Reclaim,
     ) -> None:
         self._log = log
-        self._generation = generation
+        self.generation = generation
         self._fence = fence
         self._origin = origin
         self._batcher = batcher
@@ -70,37 +56,48 @@ class LogWriter:
         self._room = asyncio.Event()
         self._room.set()
         self._held = Held(claim.top.seq + 1, origin.prefix)
-        self._full_since: float | None = None
+        self._patience = Patience(generation, self._meanwhile)
         self.attempt = claim.attempt
         self.renewed_at = self._clock()
+        self._in_trouble = False
+        self._due: asyncio.TimerHandle | None = None
         self._looks = 0
         """How often a look at the cancel flag was asked for, and …"""
         self._looked = 0
         """… how many of these a reply has answered that was sent for after the asking."""
         self.stopped: asyncio.Future[RejoinderError] = loop.create_future()
         self.cancel_asked: asyncio.Future[str] = loop.create_future()
-        self.full: asyncio.Future[LogFull] = loop.create_future()
-        """Redis has had no memory left for :data:`FULL_S`."""
         self.kept = True
         """The terminal entry has arrived wherever the settings want it."""
         self._put(Started(claim.attempt, origin.mode, origin.provider, origin.model))
+        self._posts: Posts | None = None
+        if log.can_post:
+            self._posts = Posts(
+                log, generation, self._held, lease_ms=self._renewal, taken=self._taken, trouble=self._on_trouble
+            )
+            self._posts.own(fence)
 
     @property
     def bytes(self) -> int:
         """Size of all entries that are held."""
         return self._held.bytes
 
+    @property
+    def full(self) -> asyncio.Future[LogFull]:
+        """Redis has had no memory left for :data:`worker.patience.FULL_S`."""
+        return self._patience.full
+
     def write(self, event: ContentEvent) -> None:
         """Take a part of the answer; it becomes an entry when the batcher says so."""
         for ready in self._batcher.push(event, self._clock()):
             self._put(ready)
-        self._wake.set()
+        self._go()
 
     def announce(self, event: Retrying) -> None:
         """Say that the provider refused and is asked again."""
         self._flush()
         self._put(event)
-        self._wake.set()
+        self._go()
 
     def begin_again(self, mode: Mode, *, attempt: int) -> None:
         """The provider is asked anew: ``restart`` voids what came before, with ``continue`` it stands."""
@@ -108,7 +105,24 @@ class LogWriter:
         self._batcher.begin()
         self.attempt = attempt
         self._put(Started(attempt, mode, self._origin.provider, self._origin.model))
-        self._wake.set()
+        self._go()
+
+    def _go(self) -> None:
+        """Have what is ready appended, and what is not when it is due."""
+        if self._posts is None:
+            self._wake.set()
+            return
+        self._posts.go()
+        due_at = self._batcher.due_at
+        if due_at is not None and self._due is None:
+            self._due = asyncio.get_running_loop().call_at(due_at, self._on_due)
+
+    def _on_due(self) -> None:
+        self._due = None
+        due_at = self._batcher.due_at
+        if due_at is not None and due_at <= self._clock():
+            self._flush()
+        self._go()
 
     def look(self) -> None:
         """Ask Redis now whether a cancel is wanted."""
@@ -135,26 +149,37 @@ class LogWriter:
     async def run(self) -> None:
         """Append what waits and renew the lease, until :attr:`stopped` or :attr:`full`."""
         while not self._over:
-            await self._retried(self._turn)
+            await self._patience.retried(self._turn)
 
     async def _turn(self) -> None:
         now = self._clock()
         if self._batcher.due_at is not None and self._batcher.due_at <= now:
             self._flush()
         renew_at = self.renewed_at + self._lease_s / 3
-        if self._held.all_written and now < renew_at and self._looked == self._looks:
-            until = min(renew_at, self._batcher.due_at or renew_at)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(until - now, 0.0)):
-                    await self._wake.wait()
-            self._wake.clear()
+        posts = self._posts
+        quiet = now < renew_at and self._looked == self._looks
+        if posts is not None and quiet and not self._in_trouble:
+            posts.open()
+            await self._wait(renew_at - now)
+            return
+        if posts is not None:
+            await posts.landed()
+        elif self._held.all_written and quiet:
+            await self._wait(min(renew_at, self._batcher.due_at or renew_at) - now)
             return
         await self._append(self._held.portion())
+        self._in_trouble = False
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _append(self, portion: Portion) -> None:
         looks = self._looks
         reply = await self._log.append(
-            self._generation,
+            self.generation,
             self._fence,
             portion.first,
             portion.entries,
@@ -165,20 +190,33 @@ class LogWriter:
         if reply.kind != "ok":
             await self._repair(reply)
             return
-        self.renewed_at = self._clock()
+        self._looked = looks
+        self._taken(portion, reply, renewed=True)
+
+    def _taken(self, portion: Portion, reply: AppendReply, renewed: bool) -> None:
+        if renewed:
+            self.renewed_at = self._clock()
         self._held.acknowledge(portion)
         if self._held.unwritten_bytes <= UNWRITTEN_BYTES // 2:
             self._room.set()
-        self._looked = looks
         if reply.cancel and not self.cancel_asked.done():
             self.cancel_asked.set_result(reply.cancel)
+
+    def _renewal(self) -> int | None:
+        """The lease that a posted append asks for: none, where it was renewed a moment ago."""
+        fresh = self._clock() - self.renewed_at < self._lease_s / 6
+        return None if fresh else int(self._lease_s * 1000)
+
+    def _on_trouble(self) -> None:
+        self._in_trouble = True
+        self._wake.set()
 
     async def _repair(self, reply: AppendReply) -> None:
         """Act on a reply that is not ``ok``: go back, claim anew, or stop."""
         match reply.kind:
             case "behind" if reply.top is not None and self._held.knows(reply.top.seq):
                 lost = self._held.rewind(reply.top.seq)
-                _log.warning("%s: the server lost %d entries, appending them again", self._generation, lost)
+                _log.warning("%s: the server lost %d entries, appending them again", self.generation, lost)
             case "behind" | "diverged":
                 await self._start_over()
             case "gone":
@@ -192,12 +230,14 @@ class LogWriter:
         """The server forgot our claim: claim again, void what stands there, say everything again. No new call."""
         try:
             self._fence, claim = await self._reclaim()
+            if self._posts is not None:
+                self._posts.own(self._fence)
         except LogUnavailable:
             raise
         except RejoinderError as error:
             self._stop(error)
             return
-        _log.warning("%s: the server forgot our claim, starting over as attempt %d", self._generation, claim.attempt)
+        _log.warning("%s: the server forgot our claim, starting over as attempt %d", self.generation, claim.attempt)
         self.attempt = claim.attempt
         started = Started(claim.attempt, "restart", self._origin.provider, self._origin.model)
         self._held.start_over(claim.top.seq + 1, started)
@@ -208,44 +248,24 @@ class LogWriter:
 
     async def drain(self) -> None:
         """Append everything that was taken; call it when :meth:`run` has ended."""
+        if self._due is not None:
+            self._due.cancel()
+        if self._posts is not None:
+            await self._posts.landed()
         self._flush()
         while not self._held.all_written and not self._over:
-            await self._retried(lambda: self._append(self._held.portion()))
+            await self._patience.retried(lambda: self._append(self._held.portion()))
 
-    async def _retried(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Do it, through any trouble with Redis; returns undone when Redis has had no memory for too long."""
-        tries = 0
-        while True:
-            try:
-                await step()
-            except LogUnavailable as error:
-                if tries == 0:
-                    _log.warning("%s: append held back: %s", self._generation, error)
-                if isinstance(error, LogFull) and await self._is_full(error):
-                    return
-            else:
-                self._full_since = None
-                return
-            await asyncio.sleep(_BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)])
-            tries += 1
-
-    async def _is_full(self, error: LogFull) -> bool:
-        """Note that Redis has no memory left; what needs none still works: renew the lease, hear of a cancel."""
-        now = self._clock()
-        self._full_since = now if self._full_since is None else self._full_since
-        if now - self._full_since >= FULL_S and not self.full.done():
-            self.full.set_result(error)
+    async def _meanwhile(self) -> None:
+        """What works while Redis is full: renew the lease, hear of a cancel."""
         if not self._over:
-            with contextlib.suppress(LogUnavailable):
-                await self._append(Portion(self._held.next_seq, [], "", first_token=False))
-        return self.full.done()
+            await self._append(Portion(self._held.next_seq, [], "", first_token=False))
 
     def abandon(self) -> None:
         """Give up what could not be written, so that the log can be ended behind what is there."""
         self._batcher.flush()
         self._held.drop_unwritten()
-        self.full = asyncio.get_running_loop().create_future()
-        self._full_since = None
+        self._patience.forget()
 
     async def end(self, ending: Ending) -> Literal["ok", "lost", "full"]:
         """Write what is left and the terminal entry.
@@ -256,7 +276,7 @@ class LogWriter:
         outcome: list[Literal["ok", "lost"]] = []
 
         async def finish() -> None:
-            reply = await self._log.end(self._generation, self._fence, self._held.next_seq, [], ending)
+            reply = await self._log.end(self.generation, self._fence, self._held.next_seq, [], ending)
             if reply.kind == "ok":
                 self.kept = reply.kept
                 outcome.append("ok")
@@ -264,7 +284,7 @@ class LogWriter:
                 await self._repair(reply)
 
         while not self._over and not outcome:
-            await self._retried(finish)
+            await self._patience.retried(finish)
             if not outcome:
                 await self.drain()
         if outcome:
@@ -277,8 +297,8 @@ class LogWriter:
         released: list[bool] = []
 
         async def let_go() -> None:
-            released.append(await self._log.release(self._generation, self._fence))
+            released.append(await self._log.release(self.generation, self._fence))
 
         if not self._over:
-            await self._retried(let_go)
+            await self._patience.retried(let_go)
         return any(released)

@@ -16,7 +16,8 @@ from tests.broker.store import Store
 from tests.support.snapshot import Snapshot, restore, take
 from tests.support.waiting import wait_until
 from worker.batcher import Batcher
-from worker.writer import LogWriter, Origin
+from worker.held import Origin
+from worker.writer import LogWriter
 
 T = TypeVar("T")
 Fault: TypeAlias = Literal["none", "refuse", "lose", "forget-some", "forget-all"]
@@ -27,8 +28,14 @@ all of this writer's appends."""
 class FaultyLog(StreamLog):
     """Plays one fault before or after each write, until there are none left; writes down how large each append was."""
 
+    posts = False
+    """Whether appends may be posted, as on a lane."""
+
     def __init__(self, store: Store, generation: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(store.redis, store.keys, store.scripts)
+        self.posted = 0
+        """Appends that were not waited for."""
+        self._posting: set[asyncio.Task[None]] = set()
         self.store = store
         self.generation = generation
         self.faults = deque(faults)
@@ -72,6 +79,38 @@ class FaultyLog(StreamLog):
         """Compare-and-append, perhaps."""
         self.appended.append(len(entries))
         return await self._play(lambda: super(FaultyLog, self).append(generation, fence, first, entries, **how))
+
+    @property
+    def can_post(self) -> bool:
+        """As the test says."""
+        return self.posts
+
+    def post_head(self, generation: str, fence: Fence) -> tuple[Any, ...]:
+        """Whose appends they are."""
+        return generation, fence
+
+    def post(
+        self,
+        head: tuple[Any, ...],
+        first: int,
+        entries: Sequence[FieldValue],
+        done: Callable[[AppendReply | None], None],
+        **how: Any,
+    ) -> None:
+        """The same append, with the same faults, answered in a callback."""
+
+        async def send() -> None:
+            try:
+                reply = await self.append(head[0], head[1], first, entries, **how)
+            except LogUnavailable:
+                done(None)
+            else:
+                done(reply)
+
+        self.posted += 1
+        task = asyncio.get_running_loop().create_task(send())
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
 
     async def end(
         self, generation: str, fence: Fence, first: int, entries: Sequence[FieldValue], ending: Ending, **how: Any

@@ -54,6 +54,12 @@ async def starts(store: Store, generation: str) -> list[tuple[int, str]]:
     return [(e.attempt, e.mode) for _, e in await store.rows(generation) if isinstance(e, Started)]
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["awaited", "posted"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways an append can go."""
+    monkeypatch.setattr(FaultyLog, "posts", request.param)
+
+
 async def has_said(store: Store, generation: str, wanted: str, *, entries: int = 2) -> None:
     """Wait until the log says this, and has so many entries: from 2 on there is a start."""
 
@@ -248,7 +254,7 @@ async def test_a_hand_over_goes_through_trouble(store: Store, trouble: list[Faul
     log, writer = await desk(store)
     await writer.drain()
     log.faults.extend(trouble)
-    with patch("worker.writer._BACK_OFF_S", (0.0,)):
+    with patch("worker.patience._BACK_OFF_S", (0.0,)):
         assert await writer.release()
     assert not log.faults
     assert isinstance(await store.claim(log.generation, "next"), Claim)

@@ -31,16 +31,17 @@ batchers = st.sampled_from([("none", 0.0), ("time", 0.0), ("time", 0.001), ("wor
 @pytest.fixture(autouse=True, scope="module")
 def at_once() -> Iterator[None]:
     """Tries again without a pause."""
-    with patch("worker.writer._BACK_OFF_S", (0.0,)):
+    with patch("worker.patience._BACK_OFF_S", (0.0,)):
         yield
 
 
-async def told(said: Sequence[str], troubles: Sequence[Fault], batcher: Batcher) -> None:
+async def told(said: Sequence[str], troubles: Sequence[Fault], batcher: Batcher, *, posts: bool) -> None:
     """One generation through these faults, its writer running beside the provider; judged behind its end."""
     client = cast("Redis", FakeAsyncRedis(server=FakeServer()))
     try:
         store = Store.on(client, Settings(key_prefix="faults"))
         log = FaultyLog(store, await store.submit(), troubles)
+        log.posts = posts
         writer = await open_writer(log, batcher=batcher)
         await log.remember()
         task = asyncio.get_running_loop().create_task(writer.run())
@@ -60,15 +61,15 @@ async def told(said: Sequence[str], troubles: Sequence[Fault], batcher: Batcher)
 
 
 @settings(max_examples=60)
-@given(words, faults, batchers)
-@example(["a"], ["lose", "lose", "lose"], ("none", 0.0))
-@example(["a", "b"], ["none", "none", "forget-all"], ("none", 0.0))
+@given(words, faults, batchers, st.booleans())
+@example(["a"], ["lose", "lose", "lose"], ("none", 0.0), False)
+@example(["a", "b"], ["none", "none", "forget-all"], ("none", 0.0), True)
 def test_no_fault_loses_or_doubles_a_word(
-    said: list[str], troubles: Sequence[Fault], batcher: tuple[str, float]
+    said: list[str], troubles: Sequence[Fault], batcher: tuple[str, float], posts: bool
 ) -> None:
     """Requests and replies lost, tails forgotten, also around the end: every word once, one start, one end."""
     strategy, window_s = batcher
-    asyncio.run(told(said, troubles, Batcher(strategy, window_s)))  # pyright: ignore[reportArgumentType] - drawn from the strategies
+    asyncio.run(told(said, troubles, Batcher(strategy, window_s), posts=posts))  # pyright: ignore[reportArgumentType] - drawn from the strategies
 
 
 async def test_a_lost_reply_does_not_move_the_first_token(store: Store) -> None:

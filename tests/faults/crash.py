@@ -15,7 +15,7 @@ from typing import Any
 from broker.scripts import Ending
 from broker.settings import Settings
 from worker.drive import Drive
-from worker.held import Portion
+from worker.held import Held, Portion
 from worker.main import run
 from worker.queue import QueueWorker
 from worker.writer import LogWriter
@@ -28,14 +28,14 @@ async def die(*_args: object, **_kwargs: object) -> Any:
 
 def behind_an_append(last: bytes, number: signal.Signals) -> None:
     """Signal ourselves once Redis has taken an entry whose field begins so."""
-    append = LogWriter._append
+    acknowledge = Held.acknowledge
 
-    async def and_signal(self: LogWriter, portion: Portion) -> None:
-        await append(self, portion)
+    def and_signal(self: Held, portion: Portion) -> None:
+        acknowledge(self, portion)
         if portion.entries and portion.entries[-1][0].startswith(last):
             os.kill(os.getpid(), number)
 
-    LogWriter._append = and_signal
+    Held.acknowledge = and_signal
 
 
 async def end_without_its_end(self: LogWriter, ending: Ending) -> Any:

@@ -67,7 +67,7 @@ class TestFull:
 
     async def test_an_answer_that_does_not_fit_fails(self, broker: Broker) -> None:
         """What was written stands, the end says that it is not whole, and viewers hear it."""
-        with patch("worker.writer.FULL_S", 0.3):
+        with patch("worker.patience.FULL_S", 0.3):
             made = await broker.submit(request(2000, 100))
             await seq_reaches(broker, made.record.id, 10)
             await fill(broker)
@@ -82,7 +82,7 @@ class TestFull:
 
     async def test_an_answer_that_is_over_but_for_its_last_words_fails_too(self, broker: Broker) -> None:
         """The provider had ended; a log that lacks words must not say that it is whole."""
-        with patch("worker.writer.FULL_S", 0.3):
+        with patch("worker.patience.FULL_S", 0.3):
             made = await broker.submit(request(30, 0, options={"ttft_s": 0.5}))
             await seq_reaches(broker, made.record.id, 2)
             await fill(broker)
@@ -91,7 +91,7 @@ class TestFull:
 
     async def test_cancel_and_delete_work(self, broker: Broker) -> None:
         """Nobody is kept from ending what fills the memory."""
-        with patch("worker.writer.FULL_S", 0.3):
+        with patch("worker.patience.FULL_S", 0.3):
             first = await broker.submit(request(2000, 100))
             second = await broker.submit(request(2000, 100))
             await seq_reaches(broker, first.record.id, 5)
