@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from bench.floor import floor
 from bench.measure import Row
 from bench.naive.system import naive
 from bench.ours import ours
 from bench.scale import Scale
-from bench.scenarios import live
+from bench.scenarios import live, reading
 from bench.systems import MakeSystem, System
 
 SYSTEMS: dict[str, MakeSystem] = {
     "naive": naive,
     "ours": ours,
+    "floor": floor,
     "ours-plain": partial(ours, "ours-plain", LIVE="plain"),
     "ours-poll": partial(ours, "ours-poll", LIVE="poll"),
 }
@@ -38,5 +40,10 @@ class Scenario:
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("w1_20k", live.w1_20k),
     Scenario("w1_60k", live.w1_60k),
-    Scenario("w2", live.w2),
+    Scenario("w2", live.w2, also=("floor",)),
+    Scenario("idle", reading.idle),
+    Scenario("log", reading.log_bytes),
+    Scenario("replay", reading.replay),
+    Scenario("rejoin_one", reading.rejoin_one),
+    Scenario("rejoin_many", reading.rejoin_many),
 )
