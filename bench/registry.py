@@ -12,7 +12,7 @@ from bench.measure import Row
 from bench.naive.system import naive
 from bench.ours import ours
 from bench.scale import Scale
-from bench.scenarios import live, reading
+from bench.scenarios import control, live, reading
 from bench.systems import MakeSystem, System
 
 SYSTEMS: dict[str, MakeSystem] = {
@@ -27,6 +27,17 @@ DEFAULT_SYSTEMS = ("naive", "ours")
 Measure: TypeAlias = Callable[[System, Scale], Awaitable[list[Row]]]
 
 
+MeasureAlone: TypeAlias = Callable[[Scale], Awaitable[list[Row]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A scenario that starts what it needs by itself, and names its systems in its rows."""
+
+    name: str
+    measure: MeasureAlone
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One thing to measure on every system."""
@@ -37,7 +48,7 @@ class Scenario:
     """Systems that take part whatever was asked for: the floor."""
 
 
-SCENARIOS: tuple[Scenario, ...] = (
+SCENARIOS: tuple[Scenario | Alone, ...] = (
     Scenario("w1_20k", live.w1_20k),
     Scenario("w1_60k", live.w1_60k),
     Scenario("w2", live.w2, also=("floor",)),
@@ -46,4 +57,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("replay", reading.replay),
     Scenario("rejoin_one", reading.rejoin_one),
     Scenario("rejoin_many", reading.rejoin_many),
+    Alone("start", control.starts),
+    Alone("cancel", control.cancels),
+    Alone("takeover", control.takeovers),
+    Alone("fire", control.failures),
+    Alone("stuck", control.stuck),
 )
