@@ -40,8 +40,8 @@ class Units:
     node_bytes_per_viewer: float
     worker_bytes: float
     worker_bytes_per_generation: float
-    redis_bytes: float
     redis_bytes_per_stream: float
+    """An answer in Redis without its events: log, record, request and indexes."""
     redis_bytes_per_event: float
     wire_bytes_per_event: float
     node_redis_connections: float
@@ -149,11 +149,8 @@ def plan(load: Load, units: Units) -> Plan:
     )
     redis_cores = redis_us(load, units, count) / 1e6
     clients = nodes.redis_connections + workers.redis_connections
-    kept = (
-        units.redis_bytes
-        + load.kept_streams * units.redis_bytes_per_stream
-        + load.kept_streams * load.length / load.tokens_per_event * units.redis_bytes_per_event
-    )
+    entries = load.length / load.tokens_per_event
+    kept = load.kept_streams * (units.redis_bytes_per_stream + entries * units.redis_bytes_per_event)
     # A notice carries the entries, so it is at most as long as what a viewer is sent.
     sent = heard * units.wire_bytes_per_event
     ceilings = (
@@ -220,7 +217,7 @@ def table(load: Load, planned: Plan) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {name} | {part.processes:,} | {part.cores:.2f} | {_size(part.bytes)} | {part.redis_connections:,.0f} |"
+        f"| {name} | {part.processes:,} | {part.cores:.2f} | {size(part.bytes)} | {part.redis_connections:,.0f} |"
         for name, part in rows
     ]
     nearest = planned.ceilings[0]
@@ -231,7 +228,8 @@ def table(load: Load, planned: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Bytes, for people."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 

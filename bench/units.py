@@ -55,7 +55,8 @@ def units(document: Mapping[str, Any]) -> Units:
             raise NotMeasured(f"the curve {name!r} has {len(found)} points that count")
         return found
 
-    tokens, viewers, streams, nodes = (curve(name) for name in ("tokens", "viewers", "streams", "nodes"))
+    tokens, viewers, streams, log, nodes = map(curve, ("tokens", "viewers", "streams", "log", "nodes"))
+    stored = line([(float(row["x"]), float(row["log_bytes"])) for row in log])
     delivery = slope(viewers, "deliveries_per_s", "node_cores", "node_cores") * 1e6
     whole = slope(tokens, "deliveries_per_s", "node_cores", "node_cores") * 1e6
     redis = slope(tokens, "events_per_s", "redis_cores", "redis_cores") * 1e6
@@ -69,9 +70,8 @@ def units(document: Mapping[str, Any]) -> Units:
         node_bytes_per_viewer=slope(viewers, "connections", "node_bytes"),
         worker_bytes=_least(streams, "worker_bytes"),
         worker_bytes_per_generation=slope(streams, "streams", "worker_bytes"),
-        redis_bytes=float(document["redis"]["empty_bytes"]),
-        redis_bytes_per_stream=float(document["redis"]["bytes_per_stream"]),
-        redis_bytes_per_event=float(document["redis"]["bytes_per_event"]),
+        redis_bytes_per_stream=stored[0],
+        redis_bytes_per_event=stored[1],
         wire_bytes_per_event=max(float(row["wire_bytes_per_event"]) for row in tokens),
         node_redis_connections=max(float(row["node_redis_connections"]) for row in ours),
         worker_redis_connections=max(float(row["worker_redis_connections"]) for row in ours),

@@ -35,7 +35,6 @@ UNITS = Units(
     node_bytes_per_viewer=12e3,
     worker_bytes=90e6,
     worker_bytes_per_generation=20e3,
-    redis_bytes=2e6,
     redis_bytes_per_stream=5e3,
     redis_bytes_per_event=22.0,
     wire_bytes_per_event=100.0,
@@ -62,7 +61,7 @@ def test_a_load_done_by_hand() -> None:
     assert isclose(planned.nodes.bytes, 80e6 + 1000 * 12e3)
     # 1000 × 20 / 500 = 40 answers end every second and stay for 100 s, beside the 1000 in flight.
     assert isclose(load.kept_streams, 5000)
-    assert isclose(planned.redis.bytes, 2e6 + 5000 * (5e3 + 500 * 22))
+    assert isclose(planned.redis.bytes, 5000 * (5e3 + 500 * 22))
     assert planned.redis.redis_connections == 3 + 4
     assert isclose(planned.network, 20_000 * 100)
 
