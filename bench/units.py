@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench.capacity import Load, Units, node_cores, redis_us, worker_cores
+from bench.capacity import Load, Units, node_cores, redis_us
 
 Row: TypeAlias = Mapping[str, Any]
 """One point of ``bench/results/curves.json``."""
@@ -55,7 +55,7 @@ def units(document: Mapping[str, Any]) -> Units:
             raise NotMeasured(f"the curve {name!r} has {len(found)} points that count")
         return found
 
-    tokens, viewers, streams, log, nodes = map(curve, ("tokens", "viewers", "streams", "log", "nodes"))
+    tokens, viewers, workers, log, nodes = map(curve, ("tokens", "viewers", "workers", "log", "nodes"))
     stored = line([(float(row["x"]), float(row["log_bytes"])) for row in log])
     delivery = slope(viewers, "deliveries_per_s", "node_cores", "node_cores") * 1e6
     whole = slope(tokens, "deliveries_per_s", "node_cores", "node_cores") * 1e6
@@ -63,18 +63,18 @@ def units(document: Mapping[str, Any]) -> Units:
     return Units(
         node_us_per_event=max(whole - delivery, 0.0),
         node_us_per_delivery=delivery,
-        worker_us_per_event=slope(tokens, "events_per_s", "worker_cores", "worker_cores") * 1e6,
+        worker_us_per_event=slope(workers, "events_per_s", "worker_cores", "worker_cores") * 1e6,
         redis_us_per_event=redis,
         redis_us_per_extra_node=_extra_node(nodes),
         node_bytes=_least(viewers, "node_bytes"),
         node_bytes_per_viewer=slope(viewers, "connections", "node_bytes"),
-        worker_bytes=_least(streams, "worker_bytes"),
-        worker_bytes_per_generation=slope(streams, "streams", "worker_bytes"),
+        worker_bytes=_least(workers, "worker_bytes"),
+        worker_bytes_per_generation=slope(workers, "streams", "worker_bytes"),
         redis_bytes_per_stream=stored[0],
         redis_bytes_per_event=stored[1],
         wire_bytes_per_event=max(float(row["wire_bytes_per_event"]) for row in tokens),
-        node_redis_connections=max(float(row["node_redis_connections"]) for row in ours),
-        worker_redis_connections=max(float(row["worker_redis_connections"]) for row in ours),
+        node_redis_connections=max(float(row["node_redis_connections"]) for row in tokens),
+        worker_redis_connections=max(float(row["worker_redis_connections"]) for row in workers),
     )
 
 
@@ -90,7 +90,6 @@ def _extra_node(rows: Sequence[Row]) -> float:
 
 PARTS: dict[str, Callable[[Load, Units], float]] = {
     "node_cores": lambda load, costs: node_cores(load, costs, 1),
-    "worker_cores": worker_cores,
     "redis_cores": lambda load, costs: redis_us(load, costs, 1) / 1e6,
     "node_bytes": lambda load, costs: costs.node_bytes + load.connections * costs.node_bytes_per_viewer,
 }

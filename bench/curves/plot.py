@@ -14,6 +14,7 @@ _PANELS: dict[str, tuple[tuple[str, str], ...]] = {
     "streams": (("p99_ms", "p99, ms"), ("node_cores", "node, cores"), ("node_bytes", "node, MB")),
     "tokens": (("p99_ms", "p99, ms"), ("node_cores", "node, cores"), ("redis_cores", "Redis, cores")),
     "log": (("cold_ms", "cold, ms"), ("warm_ms", "warm, ms"), ("log_bytes", "log, MB")),
+    "workers": (("worker_cores", "worker, cores"), ("worker_bytes", "worker, MB"), ("redis_cores", "Redis, cores")),
     "nodes": (("p99_ms", "p99, ms"), ("node_cores", "all nodes, cores"), ("redis_cores", "Redis, cores")),
 }
 _LOGARITHMIC = frozenset({"p99_ms", "cold_ms", "warm_ms"})

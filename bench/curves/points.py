@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 System: TypeAlias = Literal["rejoinder", "naive"]
-Curve: TypeAlias = Literal["viewers", "streams", "tokens", "log", "nodes", "check"]
+Curve: TypeAlias = Literal["viewers", "streams", "tokens", "log", "nodes", "workers", "check"]
 
 SECONDS = 6.0
 """A live point is measured for so long, after its connections stand."""
@@ -45,6 +45,7 @@ STREAMS = (1, 10, 100, 1000, 2500, 5000)
 TOKENS = (1000, 2000, 5000, 10_000, 20_000, 30_000, 45_000, 60_000)
 LENGTHS = (10, 100, 1000, 10_000, 100_000)
 NODES = (1, 2, 3, 4)
+WORKERS = (50, 250, 500, 1000)
 
 # A naive reader holds a connection to Redis and a blocking read, and one core is full long before ours is: past
 # these it only falls behind, and a point that falls behind says nothing about cost.
@@ -59,7 +60,7 @@ _TOKEN_STREAMS = 500
 
 def points(quick: bool = False) -> list[Point]:
     """All of them, ours and naive side by side; ``quick`` = every second value of ours, without naive."""
-    found = [*_viewers(), *_streams(), *_tokens(), *_log(), *_nodes(), *checks()]
+    found = [*_viewers(), *_streams(), *_tokens(), *_log(), *_nodes(), *_workers(), *checks()]
     if not quick:
         return found
     return [point for point in found if point.system == "rejoinder"][::2]
@@ -97,3 +98,7 @@ def _log() -> list[Point]:
 
 def _nodes() -> list[Point]:
     return [Point("nodes", n, "rejoinder", streams=500, viewers=2, rate=10.0, nodes=n) for n in NODES]
+
+
+def _workers() -> list[Point]:
+    return [Point("workers", n, "rejoinder", streams=n) for n in WORKERS]

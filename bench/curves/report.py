@@ -14,6 +14,7 @@ TITLES = {
     "tokens": ("Tokens per second", "500 streams × 1 viewer, n tokens/s over all of them, one node process"),
     "log": ("Length of a log", "one reader reads a whole log of n tokens from its start; warm = once more"),
     "nodes": ("Node processes", "500 streams × 2 viewers × 10 tokens/s, viewers spread over n processes on one core"),
+    "workers": ("Answers on one worker", "n answers of the built-in provider × 20 tokens/s, every token an entry"),
     "check": ("Mixed loads", "held back from every fit, for the capacity model to predict"),
 }
 
@@ -24,8 +25,7 @@ _LIVE: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("node, cores", lambda row: f"{row['node_cores']:.3f}"),
     ("node µs per event", lambda row: f"{row['node_cores'] / max(row['deliveries_per_s'], 1e-9) * 1e6:.1f}"),
     ("node MB", lambda row: f"{row['node_bytes'] / 1e6:.0f}"),
-    ("worker, cores", lambda row: _or_dash(row["worker_cores"])),
-    ("Redis, cores", lambda row: _or_dash(row["redis_cores"])),
+    ("Redis, cores", lambda row: f"{row['redis_cores']:.3f}"),
 )
 _LOG: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("cold ms", lambda row: f"{row['cold_ms']:.2f}"),
@@ -33,6 +33,14 @@ _LOG: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("log bytes", lambda row: f"{row['log_bytes']:,.0f}"),
     ("bytes per token", lambda row: f"{row['log_bytes'] / row['x']:.1f}"),
 )
+_WORKERS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("appended/s", lambda row: f"{row['events_per_s']:,.0f}"),
+    ("worker, cores", lambda row: f"{row['worker_cores']:.3f}"),
+    ("worker µs per token", lambda row: f"{row['worker_cores'] / row['events_per_s'] * 1e6:.1f}"),
+    ("worker MB", lambda row: f"{row['worker_bytes'] / 1e6:.0f}"),
+    ("Redis, cores", lambda row: f"{row['redis_cores']:.3f}"),
+)
+_COLUMNS = {"log": _LOG, "workers": _WORKERS}
 
 
 def markdown(document: Mapping[str, Any]) -> str:
@@ -43,7 +51,7 @@ def markdown(document: Mapping[str, Any]) -> str:
 def table(document: Mapping[str, Any], curve: str) -> str:
     """One curve; a void point says why."""
     rows = [row for row in document["points"] if row["curve"] == curve]
-    columns = _LOG if curve == "log" else _LIVE
+    columns = _COLUMNS.get(curve, _LIVE)
     lines = [_line(["system", "n" if curve != "check" else "load", *(title for title, _ in columns)])]
     lines.append(_line(["---"] * (len(columns) + 2)))
     for row in rows:
@@ -60,10 +68,6 @@ def _place(row: Row) -> str:
 
 def _void(row: Row, width: int) -> list[str]:
     return [f"void: {row['void']}", *[""] * (width - 1)]
-
-
-def _or_dash(cores: float | None) -> str:
-    return "–" if cores is None else f"{cores:.3f}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bench.child import ChildFailed, start
 from bench.peers.nchan_config import config
 from bench.peers.positions import last_id, positions
-from bench.peers.process import SERVER_CORE, children, running, until_says
 from bench.redis_meter import RedisMeter
 from bench.systems import Publishing, Stream, System, Viewer
+from rejoinder.embedded import EmbeddedServer
 from rejoinder.ports import free_port
+
+START_S = 15.0
 
 
 class Nchan:
@@ -57,15 +62,58 @@ class Nchan:
 
 
 @asynccontextmanager
-async def nchan(name: str, meter: RedisMeter | None = None, redis_url: str | None = None) -> AsyncGenerator[System]:
-    """Inside, nginx serves. Raises :class:`~bench.peers.process.NotStarted`."""
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+async def nchan() -> AsyncGenerator[System]:
+    """Inside, nginx serves from its memory. Raises :class:`~bench.child.ChildFailed`."""
+    async with _serving("nchan", None, None) as system:
+        yield system
+
+
+@asynccontextmanager
+async def nchan_redis() -> AsyncGenerator[System]:
+    """Inside, nginx serves on a fresh server of Redis's. Raises :class:`~bench.child.ChildFailed`."""
+    async with (
+        EmbeddedServer() as server,
+        RedisMeter(server.url) as meter,
+        _serving("nchan-redis", server.url, meter) as system,
+    ):
+        yield system
+
+
+@asynccontextmanager
+async def _serving(name: str, redis_url: str | None, meter: RedisMeter | None) -> AsyncGenerator[System]:
+    with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        path = folder / "nginx.conf"
-        path.write_text(config(port, folder, redis_url=redis_url))
-        command = ["nginx", "-p", str(folder), "-c", str(path), "-e", "stderr"]
-        process = await stack.enter_async_context(running(command, SERVER_CORE))
-        # Until its connection to Redis stands, nchan refuses subscribers with 503.
-        await until_says(port, "/status", b"redis connected servers: %d" % (redis_url is not None))
-        yield Nchan(name, port, children(process.pid)[0], meter)
+        path = Path(folder) / "nginx.conf"
+        path.write_text(config(port, Path(folder), redis_url=redis_url))
+        command = (shutil.which("nginx") or "nginx", "-p", folder, "-c", str(path), "-e", "stderr")
+        async with start(name, command, serves=True) as master:
+            # Until its connection to Redis stands, nchan refuses subscribers with 503.
+            await _until_says(port, b"redis connected servers: %d" % (redis_url is not None))
+            yield Nchan(name, port, _only_child(master.pid), meter)
+
+
+def _only_child(pid: int) -> int:
+    """The worker of a master."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+async def _until_says(port: int, text: bytes) -> None:
+    """Return once nchan's status page says so."""
+    try:
+        async with asyncio.timeout(START_S):
+            while text not in await _status(port):  # noqa: ASYNC110 - another process has no event to wait for
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise ChildFailed(f"nchan did not say {text.decode()!r} within {START_S:.0f} s") from None
+
+
+async def _status(port: int) -> bytes:
+    """The whole answer; empty when nothing listens."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return b""
+    writer.write(b"GET /status HTTP/1.0\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return answer

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
+from bench.child import start
+from bench.peers.install import SERVER
 from bench.peers.positions import characters, positions
-from bench.peers.process import SERVER_CORE, first_line, running
 from bench.redis_meter import RedisMeter
 from bench.systems import Publishing, Stream, System, Viewer
+from rejoinder.embedded import EmbeddedServer
 
-SERVER = Path(__file__).parent / "resumable-stream"
+START_S = 15.0
 
 
 class ResumableStream:
@@ -55,8 +58,12 @@ class ResumableStream:
 
 
 @asynccontextmanager
-async def resumable_stream(meter: RedisMeter, redis_url: str) -> AsyncGenerator[System]:
-    """Inside, Node serves. Raises :class:`~bench.peers.process.NotStarted`."""
-    async with running(["node", "server.mjs"], SERVER_CORE, env={"REDIS_URL": redis_url}, cwd=SERVER) as process:
-        port, feed_port = (await first_line(process)).split()
-        yield ResumableStream(int(port), int(feed_port), process.pid, meter)
+async def resumable_stream() -> AsyncGenerator[System]:
+    """Inside, Node serves, on a fresh server of Redis's. Raises :class:`~bench.child.ChildFailed`."""
+    async with EmbeddedServer() as server, RedisMeter(server.url) as meter:
+        node = shutil.which("node") or "node"
+        env = {**os.environ, "REDIS_URL": server.url, "NODE_ENV": "production"}
+        command = (node, str(SERVER / "server.mjs"))
+        async with start("resumable-stream", command, env=env, serves=True, talks=True) as child:
+            ports = await child.hear(START_S)
+            yield ResumableStream(ports["port"], ports["feed_port"], child.pid, meter)

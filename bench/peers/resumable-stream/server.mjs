@@ -1,6 +1,7 @@
 // The resumable-stream package as its README uses it, served as SSE over node:http.
 //
-//   node server.mjs        REDIS_URL names the server; one line on stdout says which ports it listens on.
+//   node server.mjs        REDIS_URL names the server; one line of JSON on stdout says which ports it listens on; it
+//                          ends with its standard input.
 //
 //   GET /streams/ID              the stream, as resumableStream() has it: the first reader gets it directly, the
 //   GET /streams/ID?resumeAt=N   others by way of Redis; N characters are skipped, as in the README's example
@@ -85,5 +86,8 @@ const feed = createFeed((socket) => {
 });
 
 server.listen(0, "127.0.0.1", 16384, () => {
-  feed.listen(0, "127.0.0.1", () => console.log(server.address().port, feed.address().port));
+  feed.listen(0, "127.0.0.1", () => {
+    console.log(JSON.stringify({ port: server.address().port, feed_port: feed.address().port }));
+  });
 });
+process.stdin.resume().on("end", () => process.exit(0));
