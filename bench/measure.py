@@ -1,0 +1,105 @@
+"""What every scenario is made of: rows of figures, and a phase of load with the CPU that it cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.load_generator import Load, judged
+from bench.machine import cpu_ns, pss_kib
+from bench.publishing import Producing
+from bench.systems import System
+
+LATE_NS = 5_000_000
+"""A producer whose p99 is later than this did not keep its rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric of one system in one round."""
+
+    metric: str
+    """A key of :data:`bench.goals.GOALS`, or another name that the report shows without a goal."""
+    system: str
+    value: float | None
+    """``None``: this system can't be measured here; ``note`` says why."""
+    note: str = ""
+    raw: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Whatever the value was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One stretch of load, judged sound."""
+
+    tokens: int
+    """Tokens that all viewers together have seen."""
+    wall_ns: int
+    node_ns: int
+    redis_ns: int
+    load: dict[str, Any]
+    producer: dict[str, Any]
+
+    @property
+    def punctual(self) -> bool:
+        """Whether the producer kept its rate."""
+        return self.producer["late_p99_ns"] <= LATE_NS
+
+    def latency_ms(self, share: str) -> float:
+        """``p50``, ``p99``, ``p999`` or ``max`` of the way from the producer to the viewer."""
+        return self.load["latency"][share] / 1e6
+
+    @property
+    def note(self) -> str:
+        """What a reader of the figures has to know."""
+        if self.punctual:
+            return ""
+        return f"the producer was late: p99 {self.producer['late_p99_ns'] / 1e6:.1f} ms"
+
+    def raw(self) -> dict[str, Any]:
+        """For the results."""
+        own = {"tokens": self.tokens, "wall_ns": self.wall_ns, "node_ns": self.node_ns, "redis_ns": self.redis_ns}
+        return {**own, "load": self.load, "producer": self.producer}
+
+
+def node_cpu_ns(system: System) -> int:
+    """CPU so far of the processes that serve viewers."""
+    return sum(cpu_ns(pid) for pid in system.pids["node"])
+
+
+def node_pss_kib(system: System) -> int:
+    """Memory of the processes that serve viewers."""
+    return sum(pss_kib(pid) for pid in system.pids["node"])
+
+
+async def phase(
+    system: System, load: Load, producing: Producing, *, last: int, rate: float, timeout_s: float, first: int = 1
+) -> Phase:
+    """Publish tokens ``first`` … ``last`` on every stream at ``rate`` and wait until all viewers have seen them.
+
+    Raises :class:`bench.load_generator.Unsound` when one was lost, doubled, reordered, or not there in time.
+    """
+    redis = system.redis
+    count = last - first + 1
+    node_before, redis_before = node_cpu_ns(system), await redis.cpu_ns() if redis else 0
+    waiting = asyncio.get_running_loop().create_task(load.until(last, timeout_s))
+    # The load generator must have begun to count before the first token comes.
+    await asyncio.sleep(0.05)
+    produced = await producing.run(count, rate, timeout_s=timeout_s + 30)
+    seen = judged(await waiting)
+    node_after, redis_after = node_cpu_ns(system), await redis.cpu_ns() if redis else 0
+    return Phase(
+        seen["tokens"], seen["wall_ns"], node_after - node_before, redis_after - redis_before, seen, produced
+    )
+
+
+def without_buckets(report: dict[str, Any]) -> dict[str, Any]:
+    """A load report without its histogram."""
+    return {**report, "latency": {key: value for key, value in report["latency"].items() if key != "buckets"}}
+
+
+def note_of(phases: Sequence[Phase]) -> str:
+    """The first thing that has to be said of any of them."""
+    return next((one.note for one in phases if one.note), "")

@@ -1,0 +1,109 @@
+"""W1: many streams with one viewer each. W2: one stream with many viewers."""
+
+from __future__ import annotations
+
+from bench.load_generator import Load, Unsound, hold
+from bench.measure import Phase, Row, phase
+from bench.publishing import Producing, producing
+from bench.scale import Scale
+from bench.systems import System
+
+W1_RATE = 20.0
+W2_RATE = 200.0
+W2_LEAST_RATE = 50.0
+W2_STEP_S = 2.0
+W2_STEP = 1.25
+"""By how much the rate is raised until viewers fall behind."""
+W2_MAX_RATE = 2000.0
+SUSTAINED_P99_MS = 100.0
+"""Past this, viewers are falling behind rather than being served."""
+
+
+async def w1(system: System, name: str, streams: int, seconds: float) -> list[Row]:
+    """``streams`` x 1 viewer x 20/s."""
+    opened = await system.open_streams(streams)
+    viewers = await system.viewers([(stream, 0) for stream in opened])
+    count = max(int(W1_RATE * seconds), 2)
+    warm = max(count // 5, 1)
+    async with (
+        hold(system.port, viewers, ids=system.ids) as load,
+        producing(system.publishing(), opened) as producer,
+    ):
+        await phase(system, load, producer, last=warm, rate=W1_RATE, timeout_s=seconds + 20)
+        seen = await phase(
+            system, load, producer, first=warm + 1, last=warm + count, rate=W1_RATE, timeout_s=seconds * 2 + 20
+        )
+        connections = await system.redis.connections() if system.redis else None
+    return _w1_rows(system, name, seen, connections)
+
+
+def _w1_rows(system: System, name: str, seen: Phase, connections: int | None) -> list[Row]:
+    raw = seen.raw()
+
+    def row(metric: str, value: float | None) -> Row:
+        return Row(f"{name}.{metric}", system.name, value, seen.note, raw if metric == "p50_ms" else {})
+
+    rows = [row(f"{share}_ms", seen.latency_ms(share)) for share in ("p50", "p99", "p999")]
+    rows.append(row("node_us", seen.node_ns / seen.tokens / 1e3))
+    rows.append(row("core_share", seen.node_ns / seen.wall_ns))
+    if connections is not None:
+        rows += [row("redis_us", seen.redis_ns / seen.tokens / 1e3), row("redis_connections", connections)]
+    return rows
+
+
+async def w1_20k(system: System, scale: Scale) -> list[Row]:
+    """1000 x 1 x 20/s."""
+    return await w1(system, "w1_20k", scale.of(1000), scale.seconds(10))
+
+
+async def w1_60k(system: System, scale: Scale) -> list[Row]:
+    """3000 x 1 x 20/s on one node's core."""
+    try:
+        return await w1(system, "w1_60k", scale.of(3000), scale.seconds(10))
+    except Unsound as error:
+        if "'why': 'late'" not in str(error):
+            raise
+        # Saturated, which is an answer: nothing was lost, it just never came in time.
+        late = "did not keep up"
+        return [Row(f"w1_60k.{metric}", system.name, None, late) for metric in ("core_share", "p99_ms")]
+
+
+async def w2(system: System, scale: Scale) -> list[Row]:
+    """1 x 1000 x 200/s, and the highest rate that all viewers keep up with."""
+    opened = await system.open_streams(1)
+    fan_out = scale.of(1000)
+    viewers = await system.viewers([(opened[0], 0)] * fan_out)
+    seconds = scale.seconds(5)
+    async with (
+        hold(system.port, viewers, ids=system.ids) as load,
+        producing(system.publishing(), opened) as producer,
+    ):
+        warm = max(int(W2_RATE * seconds / 5), 2)
+        await phase(system, load, producer, last=warm, rate=W2_RATE / 4, timeout_s=60)
+        last = warm + max(int(W2_RATE * seconds), 2)
+        fixed = await phase(system, load, producer, first=warm + 1, last=last, rate=W2_RATE, timeout_s=60)
+        best = await _highest(system, load, producer, last, scale)
+    raw = fixed.raw()
+    return [
+        Row("w2.node_us", system.name, fixed.node_ns / fixed.tokens / 1e3, fixed.note, raw),
+        Row("w2.p50_ms", system.name, fixed.latency_ms("p50"), fixed.note),
+        Row("w2.p99_ms", system.name, fixed.latency_ms("p99"), fixed.note),
+        Row("w2.core_share", system.name, fixed.node_ns / fixed.wall_ns, fixed.note),
+        Row("w2.max_per_s", system.name, best, "" if best else "not even the least rate"),
+    ]
+
+
+async def _highest(system: System, load: Load, producer: Producing, last: int, scale: Scale) -> float:
+    """Events per second at the highest rate at which no viewer falls behind."""
+    best = 0.0
+    rate = W2_LEAST_RATE
+    while rate <= W2_MAX_RATE:
+        first, last = last + 1, last + max(int(rate * scale.seconds(W2_STEP_S)), 2)
+        seen = await phase(system, load, producer, first=first, last=last, rate=rate, timeout_s=60)
+        if seen.latency_ms("p99") > SUSTAINED_P99_MS or not seen.punctual:
+            break
+        best = seen.tokens / seen.producer["published_ns"] * 1e9
+        rate *= W2_STEP
+        if scale.smoke:
+            break
+    return best
