@@ -4,16 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+BENCH := $(VENV)/.bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PYTEST := $(BIN)/python -m pytest
 # Three on two cores: many tests wait for timeouts of servers rather than for the processor.
 LOAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench docs check lock clean
+.PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench bench-curves docs check lock clean
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
@@ -26,6 +27,10 @@ $(RUNTIME): requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@$(PIP) install --no-deps -r requirements-dev.lock
+	@touch $@
+
+$(BENCH): requirements-bench.lock $(DEV)
+	@$(PIP) install --no-deps -r requirements-bench.lock
 	@touch $@
 
 setup: $(DEV) ## Make .venv with everything development needs
@@ -71,6 +76,10 @@ bench: $(DEV) ## Measure: latencies of the main job against stock arq, and of fa
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.fire
 
+bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots and tables go to bench/results/
+	@$(BIN)/python -m bench.curves
+	@$(BIN)/python -m bench.quote
+
 docs: $(RUNTIME) ## Write the generated documents anew
 	@$(BIN)/python docs/generate.py
 
@@ -81,6 +90,8 @@ lock: $(DEV) ## Compile the locks from pyproject.toml
 		--allow-unsafe -o requirements.lock pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--allow-unsafe --extra dev -o requirements-dev.lock pyproject.toml
+	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--allow-unsafe --extra bench -c requirements-dev.lock -o requirements-bench.lock pyproject.toml
 
 clean: ## Remove what the targets made
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
