@@ -15,6 +15,8 @@ class Goal:
     """``None``: shown without a goal."""
     at_least: bool = False
     """The bound is a least, not a most."""
+    total: bool = False
+    """All rounds together count, not their median."""
 
     def text(self) -> str:
         """For the table."""
@@ -29,7 +31,11 @@ class Goal:
         return value >= self.bound if self.at_least else value <= self.bound
 
 
+FAULTS = "faults.count"
+"""The metric of events lost, doubled or reordered."""
+
 GOALS: dict[str, Goal] = {
+    FAULTS: Goal("Events lost, doubled or reordered, viewers cut, in all runs", "", 0, total=True),
     "w1_20k.p50_ms": Goal("W1 20k tokens/s: p50", "ms", 0.20),
     "w1_20k.p99_ms": Goal("W1 20k tokens/s: p99", "ms", 0.60),
     "w1_20k.p999_ms": Goal("W1 20k tokens/s: p99.9", "ms"),
@@ -39,6 +45,8 @@ GOALS: dict[str, Goal] = {
     "w1_20k.redis_connections": Goal("Redis connections per node and master", "", 3),
     "w1_60k.core_share": Goal("W1 60k tokens/s on one node core: share of it", "", 0.6),
     "w1_60k.p99_ms": Goal("W1 60k tokens/s on one node core: p99", "ms", 10),
+    "w1_20k.other_core": Goal("W1 20k tokens/s: share of the other core (Redis, producer, viewers)", ""),
+    "w1_60k.other_core": Goal("W1 60k tokens/s: share of the other core (Redis, producer, viewers)", ""),
     "w1_60k.p50_ms": Goal("W1 60k tokens/s on one node core: p50", "ms"),
     "w1_60k.p999_ms": Goal("W1 60k tokens/s on one node core: p99.9", "ms"),
     "w1_60k.redis_us": Goal("W1 60k tokens/s: Redis CPU per token", "µs"),

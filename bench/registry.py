@@ -22,7 +22,12 @@ SYSTEMS: dict[str, MakeSystem] = {
     "ours-plain": partial(ours, "ours-plain", LIVE="plain"),
     "ours-poll": partial(ours, "ours-poll", LIVE="poll"),
 }
-DEFAULT_SYSTEMS = ("naive", "ours")
+
+
+def default_systems() -> list[str]:
+    """The naive design, ours, and the peers that this machine can run."""
+    return ["naive", "ours"]
+
 
 Measure: TypeAlias = Callable[[System, Scale], Awaitable[list[Row]]]
 
