@@ -25,7 +25,7 @@ FAULTS = ("gaps", "doubled", "reordered", "id_errors", "http_errors", "cut")
 
 
 class Unsound(RuntimeError):
-    """A run that is void: an event was lost, doubled or reordered, a viewer was refused or cut, or not all came in time."""
+    """A void run: an event was lost, doubled or reordered, a viewer refused or cut, or not all came in time."""
 
     def __init__(self, report: Mapping[str, Any]) -> None:
         names = ("why", "connections", "reached", "tokens", *FAULTS)
@@ -35,8 +35,11 @@ class Unsound(RuntimeError):
 
 
 def build(program: str) -> Path:
-    """The path of a program, compiled when its sources have changed. Raises ``CalledProcessError``, or
-    ``FileNotFoundError`` without a C compiler.
+    """The path of a program, compiled when its sources have changed.
+
+    Raises:
+        FileNotFoundError: there is no C compiler.
+        CalledProcessError: it does not compile.
     """
     sources = [SOURCES / name for name in PROGRAMS[program]]
     text = b"".join(path.read_bytes() for path in [*sources, SOURCES / "load.h"])
@@ -101,9 +104,7 @@ async def hold(port: int, viewers: Sequence[Viewer], *, ids: bool, burst: int = 
             yield Load(child)
 
 
-async def race(
-    port: int, viewers: Sequence[Viewer], *, target: int, ids: bool, burst: int
-) -> dict[str, Any]:
+async def race(port: int, viewers: Sequence[Viewer], *, target: int, ids: bool, burst: int) -> dict[str, Any]:
     """Connect viewers, ``burst`` at a time, each of them until token ``target``: the report, judged."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(encode_requests(viewers, ids=ids, target=target))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,6 +104,4 @@ async def phase(
     produced = await producing.run(count, rate, timeout_s=timeout_s + 30)
     seen = judged(await waiting)
     node_after, redis_after = node_cpu_ns(system), await redis.cpu_ns() if redis else 0
-    return Phase(
-        seen["tokens"], seen["wall_ns"], node_after - node_before, redis_after - redis_before, seen, produced
-    )
+    return Phase(seen["tokens"], seen["wall_ns"], node_after - node_before, redis_after - redis_before, seen, produced)

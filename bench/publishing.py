@@ -17,6 +17,14 @@ from bench.child import Child, start
 from bench.redis_meter import PRODUCER_NAME
 from bench.systems import Publishing, Stream
 
+_hiredis: Any = hiredis
+
+
+def pack(*words: str | int | bytes) -> bytes:
+    """One command as Redis reads it; hiredis's own types know one word only."""
+    return _hiredis.pack_command(words)
+
+
 START_S = 30.0
 SETTLE_S = 30.0
 
@@ -34,7 +42,7 @@ class Producing:
     async def run(
         self, count: int, rate: float, *, words: Sequence[str] = (), timeout_s: float = 120.0
     ) -> dict[str, Any]:
-        """``count`` tokens per stream at ``rate`` per second and stream (0 = flat out): :meth:`bench.producer.Producer.run`."""
+        """``count`` tokens per stream at ``rate`` per second and stream, 0 = flat out (bench/producer.py)."""
         await self._child.say(json.dumps({"count": count, "rate": rate, "words": list(words)}))
         return await self._child.hear(timeout_s)
 
@@ -74,8 +82,8 @@ class RedisPipe(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.create_connection(lambda: self, sock=sock)
         if self._url.password:
-            self.post(hiredis.pack_command(("AUTH", self._url.password)))
-        self.post(hiredis.pack_command(("CLIENT", "SETNAME", PRODUCER_NAME)))
+            self.post(pack("AUTH", self._url.password))
+        self.post(pack("CLIENT", "SETNAME", PRODUCER_NAME))
         await self.settle()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
