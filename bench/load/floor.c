@@ -81,7 +81,8 @@ static void begin(struct peer *p, char *text, size_t len) {
         return;
     }
     static const char head[] = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-    unsigned stream = (unsigned)strtoul(memchr(text, '/', len) ? (char *)memchr(text, '/', len) + 1 : "0", NULL, 10) % STREAMS;
+    const char *path = memchr(text, '/', len);
+    unsigned stream = path ? (unsigned)strtoul(path + 1, NULL, 10) % STREAMS : 0;
     p->next = viewers[stream];
     viewers[stream] = p;
     write_all(p, head, sizeof head - 1);

@@ -165,39 +165,54 @@ static bool obey(void) {
     return true;
 }
 
-int main(int argc, char **argv) {
-    if (argc != 5) return fprintf(stderr, "usage: load PORT REQUESTS BURST hold|race\n"), 2;
+static void allow_many_files(void) {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    port = atoi(argv[1]);
-    burst = (uint32_t)atoi(argv[3]);
-    racing = strcmp(argv[4], "race") == 0;
-    read_requests(argv[2]);
-    poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event control = {.events = EPOLLIN, .data.ptr = NULL}, events[1024];
-    /* Lines are read one by one from stdin: nothing may wait unseen in a buffer of stdio. */
-    setvbuf(stdin, NULL, _IONBF, 0);
-    if (!racing) epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &control);
-    begin(600000);
+}
+
+static void open_allowed(void) {
+    while (opened < count && opened - (racing ? reached + (uint32_t)totals.cut : ready) < burst) open_next();
+}
+
+/* Serves until what it was asked for has been said: in mode `hold`, until the controller has gone. */
+static void serve(void) {
+    struct epoll_event events[1024];
     bool announced = racing;
     for (;;) {
-        while (opened < count && opened - (racing ? reached + (uint32_t)totals.cut : ready) < burst) open_next();
+        open_allowed();
         if (!announced && ready == count) {
             report("ready");
             announced = true;
         }
         if (announced && waiting && reached + totals.cut >= count) report("reached");
-        if (racing && !waiting) return 0;
+        if (racing && !waiting) return;
         int n = epoll_wait(poll_fd, events, 1024, waiting ? 100 : -1);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr) on_event(events[i].data.ptr, events[i].events);
-            else if (!obey()) return 0;
+            else if (!obey()) return;
         }
         if (waiting && now_ns() > deadline_ns) {
             report("late");
             announced = true;
         }
     }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 5) return fprintf(stderr, "usage: load PORT REQUESTS BURST hold|race\n"), 2;
+    allow_many_files();
+    port = atoi(argv[1]);
+    burst = (uint32_t)atoi(argv[3]);
+    racing = strcmp(argv[4], "race") == 0;
+    read_requests(argv[2]);
+    poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    /* Lines are read one by one from stdin: nothing may wait unseen in a buffer of stdio. */
+    setvbuf(stdin, NULL, _IONBF, 0);
+    struct epoll_event control = {.events = EPOLLIN, .data.ptr = NULL};
+    if (!racing) epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &control);
+    begin(600000);
+    serve();
+    return 0;
 }
