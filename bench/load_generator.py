@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,17 @@ READY_S = 60.0
 RACE_S = 120.0
 
 
+FAULTS = ("gaps", "doubled", "reordered", "id_errors", "http_errors", "cut")
+
+
 class Unsound(RuntimeError):
-    """A run in which an event was lost, doubled or reordered, or a viewer was refused: void."""
+    """A run that is void: an event was lost, doubled or reordered, a viewer was refused or cut, or not all came in time."""
+
+    def __init__(self, report: Mapping[str, Any]) -> None:
+        names = ("why", "connections", "reached", "tokens", *FAULTS)
+        super().__init__("void: " + ", ".join(f"{name} {report[name]}" for name in names if report[name]))
+        self.faults = sum(int(report[name]) for name in FAULTS)
+        """How many there were; 0 = all that came was right, but not all came in time."""
 
 
 def build(program: str) -> Path:
@@ -59,9 +68,7 @@ def encode_requests(viewers: Sequence[Viewer], *, ids: bool, target: int = 0) ->
 def judged(report: dict[str, Any]) -> dict[str, Any]:
     """The report of a run that may count. Raises :class:`Unsound`."""
     if not report["sound"]:
-        names = ("why", "connections", "reached", "tokens", "gaps", "doubled", "reordered", "id_errors")
-        faults = {name: report[name] for name in (*names, "http_errors", "cut")}
-        raise Unsound(f"void: {faults}")
+        raise Unsound(report)
     return report
 
 

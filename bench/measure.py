@@ -15,6 +15,11 @@ from bench.systems import System
 LATE_NS = 5_000_000
 """A producer whose p99 is later than this did not keep its rate."""
 
+BEHIND_MS = 500.0
+"""Past this viewers are served a backlog: what an event costs then is not what it costs live."""
+FULL_SHARE = 0.95
+"""Past this share the other core is the bottleneck, and latencies say little about the system under test."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -52,11 +57,21 @@ class Phase:
         return self.load["latency"][share] / 1e6
 
     @property
+    def other_core(self) -> float:
+        """Share of the other core that Redis, the producer and the load generator took."""
+        return (self.redis_ns + self.producer["cpu_ns"] + self.load["cpu_ns"]) / self.wall_ns
+
+    @property
     def note(self) -> str:
         """What a reader of the figures has to know."""
-        if self.punctual:
-            return ""
-        return f"the producer was late: p99 {self.producer['late_p99_ns'] / 1e6:.1f} ms"
+        said: list[str] = []
+        if not self.punctual:
+            said.append(f"the producer was late: p99 {self.producer['late_p99_ns'] / 1e6:.1f} ms")
+        if self.latency_ms("p99") > BEHIND_MS:
+            said.append("viewers fell behind and read in batches")
+        if self.other_core > FULL_SHARE:
+            said.append(f"Redis, producer and viewers had {self.other_core:.0%} of their core")
+        return ", ".join(said)
 
     def raw(self) -> dict[str, Any]:
         """For the results."""
@@ -93,13 +108,3 @@ async def phase(
     return Phase(
         seen["tokens"], seen["wall_ns"], node_after - node_before, redis_after - redis_before, seen, produced
     )
-
-
-def without_buckets(report: dict[str, Any]) -> dict[str, Any]:
-    """A load report without its histogram."""
-    return {**report, "latency": {key: value for key, value in report["latency"].items() if key != "buckets"}}
-
-
-def note_of(phases: Sequence[Phase]) -> str:
-    """The first thing that has to be said of any of them."""
-    return next((one.note for one in phases if one.note), "")

@@ -31,9 +31,11 @@ class Producing:
     def __init__(self, child: Child) -> None:
         self._child = child
 
-    async def run(self, count: int, rate: float, *, pad: str = "", timeout_s: float = 120.0) -> dict[str, Any]:
-        """``count`` tokens per stream at ``rate`` per second and stream (0 = flat out), each ending in ``pad``."""
-        await self._child.say(json.dumps({"count": count, "rate": rate, "pad": pad}))
+    async def run(
+        self, count: int, rate: float, *, words: Sequence[str] = (), timeout_s: float = 120.0
+    ) -> dict[str, Any]:
+        """``count`` tokens per stream at ``rate`` per second and stream (0 = flat out): :meth:`bench.producer.Producer.run`."""
+        await self._child.say(json.dumps({"count": count, "rate": rate, "words": list(words)}))
         return await self._child.hear(timeout_s)
 
 

@@ -7,22 +7,40 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from bench.floor import floor
 from bench.measure import Row
 from bench.naive.system import naive
 from bench.ours import ours
 from bench.scale import Scale
-from bench.scenarios import live
+from bench.scenarios import control, live, reading
 from bench.systems import MakeSystem, System
 
 SYSTEMS: dict[str, MakeSystem] = {
     "naive": naive,
     "ours": ours,
+    "floor": floor,
     "ours-plain": partial(ours, "ours-plain", LIVE="plain"),
     "ours-poll": partial(ours, "ours-poll", LIVE="poll"),
 }
-DEFAULT_SYSTEMS = ("naive", "ours")
+
+
+def default_systems() -> list[str]:
+    """The naive design, ours, and the peers that this machine can run."""
+    return ["naive", "ours"]
+
 
 Measure: TypeAlias = Callable[[System, Scale], Awaitable[list[Row]]]
+
+
+MeasureAlone: TypeAlias = Callable[[Scale], Awaitable[list[Row]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A scenario that starts what it needs by itself, and names its systems in its rows."""
+
+    name: str
+    measure: MeasureAlone
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +53,18 @@ class Scenario:
     """Systems that take part whatever was asked for: the floor."""
 
 
-SCENARIOS: tuple[Scenario, ...] = (
+SCENARIOS: tuple[Scenario | Alone, ...] = (
     Scenario("w1_20k", live.w1_20k),
     Scenario("w1_60k", live.w1_60k),
-    Scenario("w2", live.w2),
+    Scenario("w2", live.w2, also=("floor",)),
+    Scenario("idle", reading.idle),
+    Scenario("log", reading.log_bytes),
+    Scenario("replay", reading.replay),
+    Scenario("rejoin_one", reading.rejoin_one),
+    Scenario("rejoin_many", reading.rejoin_many),
+    Alone("start", control.starts),
+    Alone("cancel", control.cancels),
+    Alone("takeover", control.takeovers),
+    Alone("fire", control.failures),
+    Alone("stuck", control.stuck),
 )

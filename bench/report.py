@@ -43,7 +43,7 @@ def cell(summary: Summary | None) -> str:
     if summary.median is None:
         return summary.note or "-"
     mark = " *" if summary.note else ""
-    if summary.low == summary.high:
+    if summary.low == summary.high or summary.median > summary.high:
         return f"{figure(summary.median)}{mark}"
     return f"{figure(summary.median)} ({figure(summary.low)} … {figure(summary.high)}){mark}"
 
@@ -69,9 +69,9 @@ def verdict(goal: Goal, subject: Summary | None) -> str:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """What stands behind the asterisks."""
-    said = {f"{row.system}, {row.metric}: {row.note}" for row in rows if row.note and row.value is not None}
-    return [f"\\* {note}" for note in sorted(said)]
+    """What stands behind the asterisks: one line per scenario and system."""
+    said = {f"{row.metric.partition('.')[0]}, {row.system}: {row.note}": None for row in rows if row.note}
+    return [f"\\* {note}" for note in said]
 
 
 def markdown(rows: Sequence[Row], machine: dict[str, Any]) -> str:
@@ -81,7 +81,7 @@ def markdown(rows: Sequence[Row], machine: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}; {libraries}."
     )
     how = "Medians of rounds in which the systems took turns, with the least and the greatest round in brackets."
-    return "\n\n".join([table(rows), "\n".join([how, *notes(rows)]), about]) + "\n"
+    return "\n\n".join([table(rows), "  \n".join([how, *notes(rows)]), about]) + "\n"
 
 
 def write(rows: Sequence[Row], machine: dict[str, Any], folder: Path | None) -> str:

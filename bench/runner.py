@@ -2,34 +2,78 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
+from bench.goals import FAULTS
+from bench.load_generator import Unsound
 from bench.measure import Row
-from bench.registry import SYSTEMS, Scenario
+from bench.registry import SYSTEMS, Alone, Scenario
 from bench.scale import Scale
 
+AT_ONCE = 3
+"""Smoke runs that share the machine: most of their time is start-up."""
 
-async def run(scenario: Scenario, systems: Sequence[str], rounds: int, scale: Scale) -> list[Row]:
-    """All rounds of one scenario, each system started afresh for each. Raises what a void run raises."""
+
+async def run(scenario: Scenario | Alone, systems: Sequence[str], rounds: int, scale: Scale) -> list[Row]:
+    """All rounds of one scenario, one run after the other, each system started afresh for each."""
     rows: list[Row] = []
-    taking_part = [*systems, *(name for name in scenario.also if name not in systems)]
     for number in range(rounds):
-        for name in taking_part:
+        for name in taking_part(scenario, systems):
             begun = time.monotonic()
-            async with SYSTEMS[name]() as system:
-                try:
-                    made = await scenario.measure(system, scale)
-                except NotImplementedError as error:
-                    made = [Row(f"{scenario.name}.none", name, None, f"not possible: {error}")]
+            made = await once(scenario, name, scale)
             rows += made
-            print(f"  {scenario.name} {number + 1}/{rounds} {name}: {_brief(made)} ({time.monotonic() - begun:.0f} s)")
+            took = time.monotonic() - begun
+            print(f"  {scenario.name} {number + 1}/{rounds} {name}: {brief(made)} ({took:.0f} s)", flush=True)
     return rows
 
 
-def _brief(rows: Sequence[Row]) -> str:
+async def smoke(scenarios: Sequence[Scenario | Alone], systems: Sequence[str], scale: Scale) -> list[Row]:
+    """One run of each, some at once: for what comes out, not for how fast."""
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(scenario: Scenario | Alone, name: str) -> list[Row]:
+        async with limit:
+            made = await once(scenario, name, scale)
+            print(f"  {scenario.name} {name}: {brief(made)}", flush=True)
+            return made
+
+    # The longest first: they are at the end of the list.
+    runs = [(scenario, name) for scenario in reversed(scenarios) for name in taking_part(scenario, systems)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(scenario, name)) for scenario, name in runs]
+    return [row for task in reversed(tasks) for row in task.result()]
+
+
+def taking_part(scenario: Scenario | Alone, systems: Sequence[str]) -> list[str]:
+    """Which systems a scenario is measured on; one nameless run for a scenario that brings its own."""
+    if isinstance(scenario, Alone):
+        return [""]
+    return [*systems, *(name for name in scenario.also if name not in systems)]
+
+
+async def once(scenario: Scenario | Alone, name: str, scale: Scale) -> list[Row]:
+    """One run. One that is void is a row that says so, and its faults count."""
+    if isinstance(scenario, Alone):
+        return await scenario.measure(scale)
+    async with SYSTEMS[name]() as system:
+        try:
+            return [*await scenario.measure(system, scale), Row(FAULTS, name, 0.0)]
+        except NotImplementedError as error:
+            return [Row(f"{scenario.name}.run", name, None, f"not possible: {error}")]
+        except Unsound as error:
+            return [Row(f"{scenario.name}.run", name, None, str(error)), Row(FAULTS, name, float(error.faults))]
+
+
+def brief(rows: Sequence[Row]) -> str:
+    """One line for whoever waits."""
+    several = len({row.system for row in rows}) > 1
     shown = ", ".join(
-        f"{row.metric.partition('.')[2]} {'-' if row.value is None else f'{row.value:,.4g}'}" for row in rows
+        f"{row.system + ' ' if several else ''}{row.metric.partition('.')[2]} "
+        f"{'-' if row.value is None else f'{row.value:,.4g}'}"
+        for row in rows
+        if row.metric != FAULTS
     )
-    notes = {row.note for row in rows if row.note}
-    return f"{shown} [{'; '.join(sorted(notes))}]" if notes else shown
+    said = {row.note for row in rows if row.note}
+    return f"{shown} [{'; '.join(sorted(said))}]" if said else shown

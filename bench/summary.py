@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from bench.goals import GOALS
 from bench.measure import Row
 
 
@@ -39,7 +40,9 @@ def summary(rows: Sequence[Row]) -> Summary:
     note = next((row.note for row in rows if row.note), "")
     if not values:
         return Summary(None, 0.0, 0.0, 0, note)
-    return Summary(median(values), min(values), max(values), len(values), note)
+    goal = GOALS.get(rows[0].metric)
+    middle = sum(values) if goal is not None and goal.total else median(values)
+    return Summary(middle, min(values), max(values), len(values), note)
 
 
 def against_floor(rows: Sequence[Row]) -> list[Row]:
