@@ -127,8 +127,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def quoted(name: str) -> str:
-    """What stands in the block of this name. Raises ``FileNotFoundError`` for what was not measured."""
-    return BLOCKS[name]() if name in BLOCKS else (RESULTS / f"{name}.md").read_text()
+    """What stands in the block of this name."""
+    try:
+        return BLOCKS[name]() if name in BLOCKS else (RESULTS / f"{name}.md").read_text()
+    except FileNotFoundError:
+        return "Not measured yet.\n"
 
 
 def updated(text: str) -> str:
