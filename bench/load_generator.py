@@ -19,6 +19,7 @@ PROGRAMS = {"load": ("main.c", "http.c", "sse.c", "hist.c"), "floor": ("floor.c"
 BUILT = Path(__file__).parents[1] / "build" / "bench"
 READY_S = 60.0
 RACE_S = 120.0
+ANSWER_S = 10.0
 
 
 FAULTS = ("gaps", "doubled", "reordered", "id_errors", "http_errors", "cut")
@@ -80,14 +81,25 @@ class Load:
 
     def __init__(self, child: Child) -> None:
         self.child = child
+        self._timeout_s = 0.0
 
-    async def until(self, number: int, timeout_s: float, *, skip: int = 0) -> dict[str, Any]:
-        """Count from now until every viewer has seen token ``number``, or ``timeout_s`` is over: the raw report.
+    async def begin(self, number: int, timeout_s: float, *, skip: int = 0) -> None:
+        """Count from now until every viewer has seen token ``number``, or ``timeout_s`` is over.
 
         Tokens up to number ``skip`` are checked but not timed.
         """
+        self._timeout_s = timeout_s
         await self.child.say(f"until {number} {int(timeout_s * 1000)} {skip}")
-        return await self.child.hear(timeout_s + 10)
+        await self.child.hear(ANSWER_S)
+
+    async def result(self) -> dict[str, Any]:
+        """What was counted since :meth:`begin`, once that is over: the raw report."""
+        return await self.child.hear(self._timeout_s + ANSWER_S)
+
+    async def until(self, number: int, timeout_s: float, *, skip: int = 0) -> dict[str, Any]:
+        """:meth:`begin` and :meth:`result`."""
+        await self.begin(number, timeout_s, skip=skip)
+        return await self.result()
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
  * REQUESTS: a file with, for every connection, a line `next seq check_ids target length` and `length` bytes of request.
  * BURST: how many connections may be waiting for their answer's head (in mode `race`: for their target) at once.
  * MODE `hold`: connect all, say {"ready":…}, then obey lines on stdin:
- *   until NUMBER TIMEOUT_MS SKIP   count from now until every connection has seen token NUMBER; one JSON line
+ *   until NUMBER TIMEOUT_MS SKIP   count from now until every connection has seen token NUMBER; a JSON line at
+ *                                  once, another one in the end
  *   end of file                    exit
  * MODE `race`: connect all, each is done at its own target; one JSON line with each one's time; exit.
  */
@@ -114,7 +115,8 @@ static void on_event(struct conn *c, uint32_t events) {
 }
 
 static void report(const char *why) {
-    bool lost = totals.gaps || totals.doubled || totals.reordered || totals.id_errors || totals.http_errors || totals.cut;
+    uint64_t faults = totals.gaps + totals.doubled + totals.reordered + totals.id_errors;
+    bool lost = faults + totals.http_errors + totals.cut > 0;
     printf("{\"why\":\"%s\",\"sound\":%s,\"connections\":%u,\"reached\":%u,\"wall_ns\":%llu,\"cpu_ns\":%llu", why,
            !lost && reached == count ? "true" : "false", count, reached, (unsigned long long)(now_ns() - began_ns),
            (unsigned long long)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns));
@@ -161,6 +163,8 @@ static bool obey(void) {
         /* One that was lost in an earlier phase still is. */
         totals.cut += conns[i].fd < 0;
     }
+    printf("{\"counting\":true}\n");
+    fflush(stdout);
     begin(timeout_ms);
     return true;
 }
