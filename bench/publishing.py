@@ -64,7 +64,8 @@ class RedisPipe(asyncio.Protocol):
         self._url = urlsplit(url)
         self._reader = hiredis.Reader(replyError=Refused)
         self._transport: asyncio.WriteTransport | None = None
-        self._waiting: list[bytes] = []
+        self.waiting: list[bytes] = []
+        """Commands that the next flush sends."""
         self._unanswered = 0
         self._settled = asyncio.Event()
         self._settled.set()
@@ -108,17 +109,17 @@ class RedisPipe(asyncio.Protocol):
 
     def post(self, command: bytes) -> None:
         """Take one packed command."""
-        self._waiting.append(command)
+        self.waiting.append(command)
 
     def flush(self) -> None:
         """Send what was taken, in one write."""
-        if not self._waiting:
+        if not self.waiting:
             return
         assert self._transport is not None
-        self._unanswered += len(self._waiting)
+        self._unanswered += len(self.waiting)
         self._settled.clear()
-        self._transport.write(b"".join(self._waiting))
-        self._waiting.clear()
+        self._transport.write(b"".join(self.waiting))
+        self.waiting.clear()
 
     async def settle(self) -> None:
         """Return once every command was answered. Raises :class:`Refused`."""

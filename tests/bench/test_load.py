@@ -18,8 +18,6 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
-
-
 def frame(*numbers: int, seq: int = 0, merged: int = 0) -> bytes:
     """One event with the marks of these tokens, stamped long ago."""
     head = f"id: 7-{seq}\n" if seq else ""
@@ -128,12 +126,14 @@ async def test_a_held_viewer_obeys_phase_after_phase() -> None:
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        async with hold(server.sockets[0].getsockname()[1], [Viewer("/")] * 3, ids=False) as load:
-            await load.begin(2, 5, skip=1)
-            gate.set()
-            first = await load.result()
-            later = await load.until(3, 0.05)
+    async with (
+        await asyncio.start_server(answer, "127.0.0.1", 0) as server,
+        hold(server.sockets[0].getsockname()[1], [Viewer("/")] * 3, ids=False) as load,
+    ):
+        await load.begin(2, 5, skip=1)
+        gate.set()
+        first = await load.result()
+        later = await load.until(3, 0.05)
     assert (first["why"], first["tokens"], first["latency"]["count"], first["sound"]) == ("reached", 6, 3, True)
     assert (later["why"], later["tokens"], later["gaps"], later["sound"]) == ("late", 0, 0, False)
 
