@@ -73,6 +73,7 @@ golden: $(DEV) ## Rewrite the golden files from what the code says now
 	@REGOLD=1 $(PYTEST) -q -m golden -p no:randomly
 
 bench: $(DEV) ## Measure: latencies of the main job against stock arq, and of failure
+	@$(BIN)/python -m bench.peers.install
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.fire
 

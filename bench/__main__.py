@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.measure import Row
+from bench.peers.registry import skipped
 from bench.registry import SCENARIOS, SYSTEMS, default_systems
 from bench.report import write
 from bench.runner import run, smoke
@@ -49,7 +50,7 @@ async def main(told: argparse.Namespace) -> int:
             rows += await run(scenario, systems, told.rounds, scale)
     whole = len(wanted) == len(SCENARIOS) and scale is FULL
     out = told.out or (RESULTS if whole else None)
-    print("\n" + write(rows, machine.describe(), out))
+    print("\n" + write(rows, {**machine.describe(), "left_out": skipped()}, out))
     void = [row for row in rows if row.metric.endswith(".run") and row.note.startswith("void") and is_ours(row.system)]
     for row in void:
         print(f"VOID: {row.metric.partition('.')[0]}, {row.system}: {row.note}")

@@ -11,6 +11,7 @@ from bench.floor import floor
 from bench.measure import Row
 from bench.naive.system import naive
 from bench.ours import ours
+from bench.peers.registry import PEERS, installed
 from bench.scale import Scale
 from bench.scenarios import control, live, reading
 from bench.systems import MakeSystem, System
@@ -21,12 +22,13 @@ SYSTEMS: dict[str, MakeSystem] = {
     "floor": floor,
     "ours-plain": partial(ours, "ours-plain", LIVE="plain"),
     "ours-poll": partial(ours, "ours-poll", LIVE="poll"),
+    **{name: peer.make for name, peer in PEERS.items()},
 }
 
 
 def default_systems() -> list[str]:
     """The naive design, ours, and the peers that this machine can run."""
-    return ["naive", "ours"]
+    return ["naive", "ours", *installed()]
 
 
 Measure: TypeAlias = Callable[[System, Scale], Awaitable[list[Row]]]

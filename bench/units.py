@@ -16,6 +16,10 @@ SATURATED = 0.9
 """A process that uses more of its core than this does not show what an event costs, only that the core is full."""
 
 
+LONG = 1000
+"""Tokens from which on a log's first block is full, so that its size is a straight line."""
+
+
 class NotMeasured(Exception):
     """The curves lack a point that a unit cost is read from."""
 
@@ -47,7 +51,7 @@ def slope(rows: Iterable[Row], x: str, y: str, part: str = "") -> float:
 
 def units(document: Mapping[str, Any]) -> Units:
     """Unit costs from what ``make bench-curves`` wrote. Raises :class:`NotMeasured`."""
-    ours = [row for row in document["points"] if row["system"] == "rejoinder" and not row["void"]]
+    ours = [row for row in document["points"] if row["system"] == "rejoinder" and counts(row)]
 
     def curve(name: str) -> list[Row]:
         found = [row for row in ours if row["curve"] == name]
@@ -55,8 +59,11 @@ def units(document: Mapping[str, Any]) -> Units:
             raise NotMeasured(f"the curve {name!r} has {len(found)} points that count")
         return found
 
-    tokens, viewers, workers, log, nodes = map(curve, ("tokens", "viewers", "workers", "log", "nodes"))
-    stored = line([(float(row["x"]), float(row["log_bytes"])) for row in log])
+    tokens, viewers, streams, workers = map(curve, ("tokens", "viewers", "streams", "workers"))
+    log, nodes = curve("log"), curve("nodes")
+    stored = line([(float(row["x"]), float(row["log_bytes"])) for row in log if row["x"] >= LONG])
+    # What an answer takes beside its log: record, request, indexes. The smallest log is hardly more than an empty one.
+    beside = _least(streams[1:], "redis_bytes_per_open_stream") - _least(log, "log_bytes")
     delivery = slope(viewers, "deliveries_per_s", "node_cores", "node_cores") * 1e6
     whole = slope(tokens, "deliveries_per_s", "node_cores", "node_cores") * 1e6
     redis = slope(tokens, "events_per_s", "redis_cores", "redis_cores") * 1e6
@@ -70,12 +77,17 @@ def units(document: Mapping[str, Any]) -> Units:
         node_bytes_per_viewer=slope(viewers, "connections", "node_bytes"),
         worker_bytes=_least(workers, "worker_bytes"),
         worker_bytes_per_generation=slope(workers, "streams", "worker_bytes"),
-        redis_bytes_per_stream=stored[0],
+        redis_bytes_per_stream=max(stored[0], 0.0) + max(beside, 0.0),
         redis_bytes_per_event=stored[1],
         wire_bytes_per_event=max(float(row["wire_bytes_per_event"]) for row in tokens),
         node_redis_connections=max(float(row["node_redis_connections"]) for row in tokens),
         worker_redis_connections=max(float(row["worker_redis_connections"]) for row in workers),
     )
+
+
+def counts(row: Row) -> bool:
+    """Nothing was lost, and viewers got what was said as it was said."""
+    return not row["void"] and not row.get("behind", False)
 
 
 def _least(rows: Iterable[Row], y: str) -> float:
@@ -102,7 +114,7 @@ def predictions(document: Mapping[str, Any]) -> list[tuple[Row, str, float, floa
     return [
         (row, part, predict(load_of(row), costs), float(row[part]))
         for row in document["points"]
-        if row["curve"] == "check" and not row["void"]
+        if row["curve"] == "check" and counts(row)
         for part, predict in PARTS.items()
     ]
 
