@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench.capacity import Load, Units, node_cores, redis_us
+from bench.capacity import FULL, Load, Units, node_cores, redis_cores
 
 Row: TypeAlias = Mapping[str, Any]
 """One point of ``bench/results/curves.json``."""
@@ -43,10 +43,15 @@ def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return mean_y - slope * mean_x, slope
 
 
-def slope(rows: Iterable[Row], x: str, y: str, part: str = "") -> float:
-    """How much of ``y`` one more ``x`` costs, over the points at which ``part``'s core was not full; never negative."""
-    points = [(float(row[x]), float(row[y])) for row in rows if not part or row[part] < SATURATED]
-    return max(line(points)[1], 0.0)
+def slope(rows: Iterable[Row], x: str, y: str) -> float:
+    """How much of ``y`` one more ``x`` costs; never negative."""
+    return max(line([(float(row[x]), float(row[y])) for row in rows])[1], 0.0)
+
+
+def cpu(rows: Iterable[Row], x: str, part: str) -> tuple[float, float]:
+    """Cores for being busy at all, and µs for one more ``x``, over the points at which that core was not full."""
+    base, per = line([(float(row[x]), float(row[part])) for row in rows if row[part] < SATURATED])
+    return min(max(base, 0.0), FULL / 2), max(per, 0.0) * 1e6
 
 
 def units(document: Mapping[str, Any]) -> Units:
@@ -64,13 +69,17 @@ def units(document: Mapping[str, Any]) -> Units:
     stored = line([(float(row["x"]), float(row["log_bytes"])) for row in log if row["x"] >= LONG])
     # What an answer takes beside its log: record, request, indexes. The smallest log is hardly more than an empty one.
     beside = _least(streams[1:], "redis_bytes_per_open_stream") - _least(log, "log_bytes")
-    delivery = slope(viewers, "deliveries_per_s", "node_cores", "node_cores") * 1e6
-    whole = slope(tokens, "deliveries_per_s", "node_cores", "node_cores") * 1e6
-    redis = slope(tokens, "events_per_s", "redis_cores", "redis_cores") * 1e6
+    _, delivery = cpu(viewers, "deliveries_per_s", "node_cores")
+    node_busy, whole = cpu(tokens, "deliveries_per_s", "node_cores")
+    worker_busy, appended = cpu(workers, "events_per_s", "worker_cores")
+    redis_busy, redis = cpu(tokens, "events_per_s", "redis_cores")
     return Units(
+        node_busy_cores=node_busy,
+        worker_busy_cores=worker_busy,
+        redis_busy_cores=redis_busy,
         node_us_per_event=max(whole - delivery, 0.0),
         node_us_per_delivery=delivery,
-        worker_us_per_event=slope(workers, "events_per_s", "worker_cores", "worker_cores") * 1e6,
+        worker_us_per_event=appended,
         redis_us_per_event=redis,
         redis_us_per_extra_node=_extra_node(nodes),
         node_bytes=_least(viewers, "node_bytes"),
@@ -102,7 +111,7 @@ def _extra_node(rows: Sequence[Row]) -> float:
 
 PARTS: dict[str, Callable[[Load, Units], float]] = {
     "node_cores": lambda load, costs: node_cores(load, costs, 1),
-    "redis_cores": lambda load, costs: redis_us(load, costs, 1) / 1e6,
+    "redis_cores": lambda load, costs: redis_cores(load, costs, 1),
     "node_bytes": lambda load, costs: costs.node_bytes + load.connections * costs.node_bytes_per_viewer,
 }
 """What a prediction is checked on."""

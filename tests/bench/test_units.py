@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.capacity import Load, Units, node_cores, redis_us, spread, worker_cores
+from bench.capacity import Load, Units, node_cores, redis_cores, spread, worker_cores
 from bench.curves.points import Point, points
 from bench.curves.report import TITLES, markdown
 from bench.units import SATURATED, NotMeasured, line, predictions, units
 from tests.bench.test_capacity import UNITS
 
 
-def _row(point: Point, costs: Units, idle: float = 0.01) -> dict[str, Any]:
-    """What a point would measure on a machine that costs exactly this; a node idles at ``idle`` cores."""
+def _row(point: Point, costs: Units) -> dict[str, Any]:
+    """What a point would measure on a machine that costs exactly this."""
     load = Load(generations=point.streams, viewers=point.viewers, tokens_per_s=point.rate)
     heard_on = spread(point.nodes, point.viewers)
     return {
@@ -37,9 +37,9 @@ def _row(point: Point, costs: Units, idle: float = 0.01) -> dict[str, Any]:
         "heard_on": heard_on,
         "p50_ms": 0.2,
         "p99_ms": 0.6,
-        "node_cores": idle + node_cores(load, costs, point.nodes),
-        "worker_cores": idle + worker_cores(load, costs),
-        "redis_cores": redis_us(load, costs, point.nodes) / 1e6,
+        "node_cores": node_cores(load, costs, point.nodes),
+        "worker_cores": worker_cores(load, costs, 1),
+        "redis_cores": redis_cores(load, costs, point.nodes),
         "node_bytes": costs.node_bytes + load.connections * costs.node_bytes_per_viewer,
         "worker_bytes": costs.worker_bytes + point.streams * costs.worker_bytes_per_generation,
         "wire_bytes_per_event": costs.wire_bytes_per_event,
@@ -56,9 +56,12 @@ def _document(costs: Units = UNITS) -> dict[str, Any]:
 
 
 def test_the_costs_come_back_out() -> None:
-    """From curves that follow them exactly, beside whatever a process uses when it idles."""
+    """From curves that follow them exactly."""
     found = units(_document())
     for name in (
+        "node_busy_cores",
+        "worker_busy_cores",
+        "redis_busy_cores",
         "node_us_per_delivery",
         "worker_us_per_event",
         "redis_us_per_event",
