@@ -73,11 +73,11 @@ golden: $(DEV) ## Rewrite the golden files from what the code says now
 	@REGOLD=1 $(PYTEST) -q -m golden -p no:randomly
 
 bench: $(BENCH) ## Measure the table of goals, half an hour at most: ONLY=w1_20k,w2 SYSTEMS=naive,ours ROUNDS=3
+	@$(BIN)/python -m bench.peers.install
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-smoke: $(BENCH) ## The same with tiny loads, a minute at most: whether the harness works, not how fast anything is
-	@$(BIN)/python -m bench --smoke --systems naive,ours --out build/bench/smoke >build/bench-smoke.log || { tail -50 build/bench-smoke.log; exit 1; }
-	@$(BIN)/python -m bench.smoke build/bench/smoke
+	@$(BIN)/python -m bench --smoke --systems naive,ours
 
 bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots and tables go to bench/results/
 	@$(BIN)/python -m bench.curves

@@ -25,8 +25,15 @@ REDIS_NETWORK = 10e9 / 8
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What one unit of work costs. CPU in µs, memory in bytes."""
+    """What one unit of work costs. CPU in µs, memory in bytes.
 
+    ``…_busy_cores`` is what a process uses for being busy at all: turns of its loop that a busier one shares among more
+    events. Every process of a plan pays it once.
+    """
+
+    node_busy_cores: float
+    worker_busy_cores: float
+    redis_busy_cores: float
     node_us_per_event: float
     """A node hears of an event of a stream that somebody watches there: parsed, checked and encoded, once."""
     node_us_per_delivery: float
@@ -147,14 +154,13 @@ def plan(load: Load, units: Units) -> Plan:
         bytes=count * units.node_bytes + load.connections * units.node_bytes_per_viewer,
         redis_connections=count * units.node_redis_connections,
     )
-    redis_cores = redis_us(load, units, count) / 1e6
     clients = nodes.redis_connections + workers.redis_connections
     entries = load.length / load.tokens_per_event
     kept = load.kept_streams * (units.redis_bytes_per_stream + entries * units.redis_bytes_per_event)
     # A notice carries the entries, so it is at most as long as what a viewer is sent.
     sent = heard * units.wire_bytes_per_event
     ceilings = (
-        Ceiling("one core for commands", redis_cores, FULL),
+        Ceiling("one core for commands", redis_cores(load, units, count), FULL),
         Ceiling("memory (64 GB)", kept, REDIS_BYTES),
         Ceiling("clients (maxclients 10,000)", clients, REDIS_CLIENTS),
         Ceiling("network out (10 Gbit/s)", sent, REDIS_NETWORK),
@@ -163,7 +169,7 @@ def plan(load: Load, units: Units) -> Plan:
     return Plan(
         nodes=nodes,
         workers=workers,
-        redis=Part(processes=servers, cores=redis_cores, bytes=kept, redis_connections=clients),
+        redis=Part(processes=servers, cores=redis_cores(load, units, count), bytes=kept, redis_connections=clients),
         network=load.deliveries_per_s * units.wire_bytes_per_event,
         ceilings=tuple(sorted(ceilings, key=lambda ceiling: ceiling.factor)),
     )
@@ -172,18 +178,20 @@ def plan(load: Load, units: Units) -> Plan:
 def node_cores(load: Load, units: Units, nodes: int) -> float:
     """CPU of all nodes together, when viewers are spread over so many."""
     heard = load.events_per_s * spread(nodes, load.viewers)
-    return (heard * units.node_us_per_event + load.deliveries_per_s * units.node_us_per_delivery) / 1e6
+    work = heard * units.node_us_per_event + load.deliveries_per_s * units.node_us_per_delivery
+    return nodes * units.node_busy_cores + work / 1e6
 
 
-def worker_cores(load: Load, units: Units) -> float:
+def worker_cores(load: Load, units: Units, workers: int) -> float:
     """CPU of all workers together."""
-    return load.events_per_s * units.worker_us_per_event / 1e6
+    return workers * units.worker_busy_cores + load.events_per_s * units.worker_us_per_event / 1e6
 
 
-def redis_us(load: Load, units: Units, nodes: int) -> float:
-    """CPU µs a second of Redis; what nobody watches is appended all the same."""
+def redis_cores(load: Load, units: Units, nodes: int) -> float:
+    """CPU of Redis; what nobody watches is appended all the same."""
     extra = max(spread(nodes, load.viewers) - 1, 0.0)
-    return load.events_per_s * (units.redis_us_per_event + extra * units.redis_us_per_extra_node)
+    each = units.redis_us_per_event + extra * units.redis_us_per_extra_node
+    return units.redis_busy_cores + load.events_per_s * each / 1e6
 
 
 def _nodes_for(load: Load, units: Units, count: int) -> int:
@@ -192,11 +200,12 @@ def _nodes_for(load: Load, units: Units, count: int) -> int:
 
 
 def _workers(load: Load, units: Units) -> Part:
-    cores = worker_cores(load, units)
-    count = max(1, math.ceil(cores / FULL), math.ceil(load.generations / GENERATIONS_PER_WORKER))
+    count = max(1, math.ceil(load.generations / GENERATIONS_PER_WORKER))
+    while worker_cores(load, units, count) > count * FULL:
+        count += max(1, math.ceil(worker_cores(load, units, count) / FULL) - count)
     return Part(
         processes=count,
-        cores=cores,
+        cores=worker_cores(load, units, count),
         bytes=count * units.worker_bytes + load.generations * units.worker_bytes_per_generation,
         redis_connections=count * units.worker_redis_connections,
     )

@@ -31,6 +31,9 @@ MILLION = (
     ("all of them watch one answer", Load(generations=1, viewers=1_000_000)),
 )
 _UNITS = {
+    "node_busy_cores": ("node: being busy at all", "cores"),
+    "worker_busy_cores": ("worker: being busy at all", "cores"),
+    "redis_busy_cores": ("Redis: being busy at all", "cores"),
     "node_us_per_event": ("node: an event heard, checked and encoded, once for all viewers", "µs"),
     "node_us_per_delivery": ("node: the event written to one viewer", "µs"),
     "worker_us_per_event": ("worker: an event appended", "µs"),
@@ -109,6 +112,8 @@ def _amount(part: str, value: float) -> str:
 
 
 def _number(value: float, unit: str) -> str:
+    if unit == "cores":
+        return f"{value:.3f} {unit}"
     return f"{value:,.1f} {unit}" if unit == "µs" else f"{value:,.0f} {unit}".strip()
 
 

@@ -44,6 +44,10 @@ class RedisMeter:
         """Bytes of one key, exactly."""
         return int(await self._redis.memory_usage(key, samples=0) or 0)
 
+    async def memory(self) -> int:
+        """Bytes in use, all keys and the server's own."""
+        return int((await self._redis.info("memory"))["used_memory"])
+
     async def version(self) -> str:
         """Name and version of the server."""
         info = await self._redis.info("server")

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench.capacity import Load, Units, node_cores, redis_us
+from bench.capacity import FULL, Load, Units, node_cores, redis_cores
 
 Row: TypeAlias = Mapping[str, Any]
 """One point of ``bench/results/curves.json``."""
 CURVES = Path(__file__).parent / "results" / "curves.json"
 SATURATED = 0.9
 """A process that uses more of its core than this does not show what an event costs, only that the core is full."""
+
+
+LONG = 1000
+"""Tokens from which on a log's first block is full, so that its size is a straight line."""
 
 
 class NotMeasured(Exception):
@@ -39,15 +43,20 @@ def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return mean_y - slope * mean_x, slope
 
 
-def slope(rows: Iterable[Row], x: str, y: str, part: str = "") -> float:
-    """How much of ``y`` one more ``x`` costs, over the points at which ``part``'s core was not full; never negative."""
-    points = [(float(row[x]), float(row[y])) for row in rows if not part or row[part] < SATURATED]
-    return max(line(points)[1], 0.0)
+def slope(rows: Iterable[Row], x: str, y: str) -> float:
+    """How much of ``y`` one more ``x`` costs; never negative."""
+    return max(line([(float(row[x]), float(row[y])) for row in rows])[1], 0.0)
+
+
+def cpu(rows: Iterable[Row], x: str, part: str) -> tuple[float, float]:
+    """Cores for being busy at all, and µs for one more ``x``, over the points at which that core was not full."""
+    base, per = line([(float(row[x]), float(row[part])) for row in rows if row[part] < SATURATED])
+    return min(max(base, 0.0), FULL / 2), max(per, 0.0) * 1e6
 
 
 def units(document: Mapping[str, Any]) -> Units:
     """Unit costs from what ``make bench-curves`` wrote. Raises :class:`NotMeasured`."""
-    ours = [row for row in document["points"] if row["system"] == "rejoinder" and not row["void"]]
+    ours = [row for row in document["points"] if row["system"] == "rejoinder" and counts(row)]
 
     def curve(name: str) -> list[Row]:
         found = [row for row in ours if row["curve"] == name]
@@ -55,27 +64,39 @@ def units(document: Mapping[str, Any]) -> Units:
             raise NotMeasured(f"the curve {name!r} has {len(found)} points that count")
         return found
 
-    tokens, viewers, workers, log, nodes = map(curve, ("tokens", "viewers", "workers", "log", "nodes"))
-    stored = line([(float(row["x"]), float(row["log_bytes"])) for row in log])
-    delivery = slope(viewers, "deliveries_per_s", "node_cores", "node_cores") * 1e6
-    whole = slope(tokens, "deliveries_per_s", "node_cores", "node_cores") * 1e6
-    redis = slope(tokens, "events_per_s", "redis_cores", "redis_cores") * 1e6
+    tokens, viewers, streams, workers = map(curve, ("tokens", "viewers", "streams", "workers"))
+    log, nodes = curve("log"), curve("nodes")
+    stored = line([(float(row["x"]), float(row["log_bytes"])) for row in log if row["x"] >= LONG])
+    # What an answer takes beside its log: record, request, indexes. The smallest log is hardly more than an empty one.
+    beside = _least(streams[1:], "redis_bytes_per_open_stream") - _least(log, "log_bytes")
+    _, delivery = cpu(viewers, "deliveries_per_s", "node_cores")
+    node_busy, whole = cpu(tokens, "deliveries_per_s", "node_cores")
+    worker_busy, appended = cpu(workers, "events_per_s", "worker_cores")
+    redis_busy, redis = cpu(tokens, "events_per_s", "redis_cores")
     return Units(
+        node_busy_cores=node_busy,
+        worker_busy_cores=worker_busy,
+        redis_busy_cores=redis_busy,
         node_us_per_event=max(whole - delivery, 0.0),
         node_us_per_delivery=delivery,
-        worker_us_per_event=slope(workers, "events_per_s", "worker_cores", "worker_cores") * 1e6,
+        worker_us_per_event=appended,
         redis_us_per_event=redis,
         redis_us_per_extra_node=_extra_node(nodes),
         node_bytes=_least(viewers, "node_bytes"),
         node_bytes_per_viewer=slope(viewers, "connections", "node_bytes"),
         worker_bytes=_least(workers, "worker_bytes"),
         worker_bytes_per_generation=slope(workers, "streams", "worker_bytes"),
-        redis_bytes_per_stream=stored[0],
+        redis_bytes_per_stream=max(stored[0], 0.0) + max(beside, 0.0),
         redis_bytes_per_event=stored[1],
         wire_bytes_per_event=max(float(row["wire_bytes_per_event"]) for row in tokens),
         node_redis_connections=max(float(row["node_redis_connections"]) for row in tokens),
         worker_redis_connections=max(float(row["worker_redis_connections"]) for row in workers),
     )
+
+
+def counts(row: Row) -> bool:
+    """Nothing was lost, and viewers got what was said as it was said."""
+    return not row["void"] and not row.get("behind", False)
 
 
 def _least(rows: Iterable[Row], y: str) -> float:
@@ -90,7 +111,7 @@ def _extra_node(rows: Sequence[Row]) -> float:
 
 PARTS: dict[str, Callable[[Load, Units], float]] = {
     "node_cores": lambda load, costs: node_cores(load, costs, 1),
-    "redis_cores": lambda load, costs: redis_us(load, costs, 1) / 1e6,
+    "redis_cores": lambda load, costs: redis_cores(load, costs, 1),
     "node_bytes": lambda load, costs: costs.node_bytes + load.connections * costs.node_bytes_per_viewer,
 }
 """What a prediction is checked on."""
@@ -102,7 +123,7 @@ def predictions(document: Mapping[str, Any]) -> list[tuple[Row, str, float, floa
     return [
         (row, part, predict(load_of(row), costs), float(row[part]))
         for row in document["points"]
-        if row["curve"] == "check" and not row["void"]
+        if row["curve"] == "check" and counts(row)
         for part, predict in PARTS.items()
     ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.curves.report import TITLES
+from bench.units import counts
 
 _PANELS: dict[str, tuple[tuple[str, str], ...]] = {
     "viewers": (("p99_ms", "p99, ms"), ("node_cores", "node, cores"), ("node_bytes", "node, MB")),
@@ -41,9 +42,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def _rows(document: Mapping[str, Any], curve: str, system: str | None = None) -> list[Mapping[str, Any]]:
     return [
-        row
-        for row in document["points"]
-        if row["curve"] == curve and not row["void"] and system in (None, row["system"])
+        row for row in document["points"] if row["curve"] == curve and counts(row) and system in (None, row["system"])
     ]
 
 

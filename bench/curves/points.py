@@ -55,6 +55,7 @@ NAIVE_TOKENS = 10_000
 NAIVE_LENGTH = 10_000
 
 _PER_STREAM = 4.0
+_PER_VIEWER = 10.0
 _TOKEN_STREAMS = 500
 
 
@@ -75,8 +76,8 @@ def checks() -> list[Point]:
 
 
 def _viewers() -> list[Point]:
-    ours = [Point("viewers", n, "rejoinder", viewers=n) for n in VIEWERS]
-    return ours + [Point("viewers", n, "naive", viewers=n) for n in VIEWERS if n <= NAIVE_VIEWERS]
+    ours = [Point("viewers", n, "rejoinder", viewers=n, rate=_PER_VIEWER) for n in VIEWERS]
+    return ours + [Point("viewers", n, "naive", viewers=n, rate=_PER_VIEWER) for n in VIEWERS if n <= NAIVE_VIEWERS]
 
 
 def _streams() -> list[Point]:

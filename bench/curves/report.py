@@ -9,7 +9,7 @@ Row: TypeAlias = Mapping[str, Any]
 """One point as ``curves.json`` has it."""
 
 TITLES = {
-    "viewers": ("Viewers of one stream", "1 stream × n viewers × 20 tokens/s, one node process"),
+    "viewers": ("Viewers of one stream", "1 stream × n viewers × 10 tokens/s, one node process"),
     "streams": ("Streams", "n streams × 1 viewer × 4 tokens/s, one node process"),
     "tokens": ("Tokens per second", "500 streams × 1 viewer, n tokens/s over all of them, one node process"),
     "log": ("Length of a log", "one reader reads a whole log of n tokens from its start; warm = once more"),
@@ -19,7 +19,7 @@ TITLES = {
 }
 
 _LIVE: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("delivered/s", lambda row: f"{row['deliveries_per_s']:,.0f}"),
+    ("delivered/s", lambda row: f"{row['deliveries_per_s']:,.0f}{' (behind)' if row['behind'] else ''}"),
     ("p50 ms", lambda row: f"{row['p50_ms']:.2f}"),
     ("p99 ms", lambda row: f"{row['p99_ms']:.2f}"),
     ("node, cores", lambda row: f"{row['node_cores']:.3f}"),
@@ -49,7 +49,7 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 
 def table(document: Mapping[str, Any], curve: str) -> str:
-    """One curve; a void point says why."""
+    """One curve. A point that is void says why; at one that is *behind*, viewers got less than was said."""
     rows = [row for row in document["points"] if row["curve"] == curve]
     columns = _COLUMNS.get(curve, _LIVE)
     lines = [_line(["system", "n" if curve != "check" else "load", *(title for title, _ in columns)])]

@@ -12,10 +12,13 @@ from bench.load_generator import Load, hold, judged, race
 from bench.machine import cpu_ns, pss_kib
 from bench.measure import node_cpu_ns, node_pss_kib
 from bench.publishing import Producing, producing
+from bench.scenarios.reading import WORDS
 from bench.systems import Stream, System
 
 WARM_S = 0.5
 """Tokens of this long go before: caches, connections and scripts on first use are not what a token costs."""
+KEPT = 0.95
+"""Viewers that got less than this share of what was said in its time are behind: more load would show no more cost."""
 LATE_S = 5.0
 """A viewer that is further behind than this in the end has not been served."""
 
@@ -25,7 +28,10 @@ async def live(systems: Sequence[System], point: Point) -> dict[str, Any]:
 
     Raises :class:`bench.load_generator.Unsound`.
     """
+    redis = systems[0].redis
+    empty = await redis.memory() if redis else 0
     streams = await systems[0].open_streams(point.streams)
+    opened = (await redis.memory() if redis else 0) - empty
     wanted = [(stream, 0) for _ in range(point.viewers) for stream in streams]
     shares = [wanted[at :: len(systems)] for at in range(len(systems))]
     warm, each = max(2, round(point.rate * WARM_S)), max(2, round(point.rate * SECONDS))
@@ -40,7 +46,8 @@ async def live(systems: Sequence[System], point: Point) -> dict[str, Any]:
         before = await _account(systems)
         reports, sent = await _flow(loads, producer, last=warm + each, count=each, rate=point.rate)
         after = await _account(systems)
-    return _row(point, sent, reports, before, after) | {"heard_on": _heard_on(shares) / point.streams}
+    more = {"heard_on": _heard_on(shares) / point.streams, "redis_bytes_per_open_stream": opened / point.streams}
+    return _row(point, sent, reports, before, after) | more
 
 
 async def _flow(
@@ -79,6 +86,7 @@ def _row(
     return {
         "events_per_s": sent["tokens"] / wall,
         "deliveries_per_s": seen / wall,
+        "behind": seen / wall < KEPT * point.deliveries_per_s,
         "connections": point.streams * point.viewers,
         # Of several nodes, the one that is worst off.
         "p50_ms": max(report["latency"]["p50"] for report in reports) / 1e6,
@@ -105,7 +113,6 @@ async def whole_log(system: System, point: Point) -> dict[str, Any]:
     """
     cold: list[float] = []
     warm: list[float] = []
-    size = 0
     for stream in await system.open_streams(3):
         async with producing(system.publishing(), [stream]) as producer:
             await producer.run(point.length, 0)
@@ -113,7 +120,11 @@ async def whole_log(system: System, point: Point) -> dict[str, Any]:
             viewers = await system.viewers([(stream, 0)])
             report = await race(system.port, viewers, target=point.length, ids=system.ids, burst=1)
             times.append(report["each_ns"][0] / 1e6)
-        size = await system.log_bytes(stream) or 0
+    (stream,) = await system.open_streams(1)
+    async with producing(system.publishing(), [stream]) as producer:
+        # Marks are longer than words: what a log holds in the end is measured with tokens of a usual length.
+        await producer.run(point.length, 0, words=WORDS)
+    size = await system.log_bytes(stream)
     return {"cold_ms": sorted(cold)[1], "warm_ms": sorted(warm)[1], "log_bytes": size}
 
 

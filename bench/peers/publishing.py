@@ -22,8 +22,8 @@ class Pipe(asyncio.Protocol):
     """One connection: what is sent is counted, and so are the acknowledgements, by a mark that each one holds."""
 
     def __init__(self, mark: bytes) -> None:
-        self.sent = 0
-        self.taken = 0
+        self.sent: int = 0
+        self.taken: int = 0
         self._mark = mark
         self._kept = b""
         self._transport: asyncio.WriteTransport | None = None

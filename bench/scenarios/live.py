@@ -14,8 +14,8 @@ from bench.systems import System
 W1_RATE = 20.0
 W2_RATE = 200.0
 W2_LEAST_RATE = 50.0
-W2_STEP_S = 2.0
-W2_STEP = 1.25
+W2_STEP_S = 1.5
+W2_STEP = 1.3
 W2_TRIES = 2
 """What else the machine did may have been to blame the first time."""
 """By how much the rate is raised until viewers fall behind."""

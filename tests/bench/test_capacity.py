@@ -17,7 +17,7 @@ from bench.capacity import (
     main,
     node_cores,
     plan,
-    redis_us,
+    redis_cores,
     spread,
     table,
     worker_cores,
@@ -26,6 +26,9 @@ from bench.units import CURVES
 from broker.settings import Settings
 
 UNITS = Units(
+    node_busy_cores=0.02,
+    worker_busy_cores=0.03,
+    redis_busy_cores=0.01,
     node_us_per_event=4.0,
     node_us_per_delivery=6.0,
     worker_us_per_event=5.0,
@@ -55,9 +58,9 @@ def test_a_load_done_by_hand() -> None:
     load = Load(generations=1000, viewers=1, tokens_per_s=20, length=500, retention_s=100)
     planned = plan(load, UNITS)
     assert planned.nodes.processes == 1
-    assert isclose(planned.nodes.cores, 20_000 * (4 + 6) / 1e6)
-    assert isclose(planned.workers.cores, 20_000 * 5 / 1e6)
-    assert isclose(planned.redis.cores, 20_000 * 10 / 1e6)
+    assert isclose(planned.nodes.cores, 0.02 + 20_000 * (4 + 6) / 1e6)
+    assert isclose(planned.workers.cores, 0.03 + 20_000 * 5 / 1e6)
+    assert isclose(planned.redis.cores, 0.01 + 20_000 * 10 / 1e6)
     assert isclose(planned.nodes.bytes, 80e6 + 1000 * 12e3)
     # 1000 × 20 / 500 = 40 answers end every second and stay for 100 s, beside the 1000 in flight.
     assert isclose(load.kept_streams, 5000)
@@ -71,7 +74,7 @@ def test_joined_tokens_are_fewer_events() -> None:
     load = Load(generations=100, viewers=2, tokens_per_s=50)
     joined = replace(load, tokens_per_event=5)
     assert isclose(joined.deliveries_per_s, load.deliveries_per_s / 5)
-    assert isclose(worker_cores(joined, UNITS), worker_cores(load, UNITS) / 5)
+    assert isclose(worker_cores(joined, UNITS, 0), worker_cores(load, UNITS, 0) / 5)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_viewers_spread_over_nodes(nodes: int, viewers: float, expected: float) 
 def test_the_nearest_limit_comes_first() -> None:
     """Twice what one core of Redis takes is named as such, and two servers are planned."""
     load = Load(generations=2 * FULL * 1e6 / 10 / 50, viewers=1, tokens_per_s=50, retention_s=1)
-    planned = plan(load, replace(UNITS, redis_us_per_extra_node=0))
+    planned = plan(load, replace(UNITS, redis_us_per_extra_node=0, redis_busy_cores=0))
     assert planned.ceilings[0].name.startswith("one core")
     assert isclose(planned.ceilings[0].factor, 0.5)
     assert planned.redis.processes == 2
@@ -120,7 +123,7 @@ def test_more_of_anything_never_costs_less(load: Load, factor: float) -> None:
 def test_more_nodes_never_cost_redis_less(nodes: int, viewers: float) -> None:
     """A stream whose viewers spread over more nodes is published to more of them."""
     load = Load(generations=10, viewers=viewers)
-    assert redis_us(load, UNITS, nodes + 1) >= redis_us(load, UNITS, nodes) - 1e-6
+    assert redis_cores(load, UNITS, nodes + 1) >= redis_cores(load, UNITS, nodes) - 1e-9
     assert node_cores(load, UNITS, nodes + 1) >= node_cores(load, UNITS, nodes) - 1e-9
 
 

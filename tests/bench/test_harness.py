@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.goals import FAULTS, GOALS, Goal
 from bench.load_generator import encode_requests
-from bench.machine import cpu_ns, parse_cpu_model, parse_pss_kib
+from bench.machine import cpu_ns, parse_cpu_model, parse_pss_kib, parse_server_version
 from bench.measure import Phase, Row
 from bench.naive.system import NaivePublisher
 from bench.ours_publisher import template
@@ -22,11 +23,19 @@ from bench.producer import Producer, Schedule
 from bench.redis_meter import OWN_NAME, PRODUCER_NAME, others
 from bench.registry import SCENARIOS, SYSTEMS, default_systems
 from bench.report import markdown, write
+from bench.smoke import missing, not_written
 from bench.stats import percentile
 from bench.summary import summarise
 from bench.systems import Stream, Viewer
 
-MACHINE: dict[str, Any] = {"cpu": "c", "cores": 2, "kernel": "k", "python": "p", "libraries": {"redis": "5"}}
+MACHINE: dict[str, Any] = {
+    "cpu": "c",
+    "cores": 2,
+    "kernel": "k",
+    "redis": "r",
+    "python": "p",
+    "libraries": {"redis": "5"},
+}
 
 
 @given(
@@ -121,7 +130,9 @@ def test_what_the_system_says_is_read() -> None:
         parse_pss_kib("Rss: 1 kB\n")
     assert parse_cpu_model("processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n") == "Some CPU @ 3 GHz"
     assert parse_cpu_model("") == "unknown"
-    assert cpu_ns(1) >= 0
+    assert parse_server_version("Valkey server v=9.1.2 sha=0:0 bits=64") == "Valkey 9.1.2"
+    assert parse_server_version("Redis server v=7.2.4 sha=0:0") == "Redis 7.2.4"
+    assert cpu_ns(os.getpid()) > 0
     assert others([{"name": OWN_NAME}, {"name": PRODUCER_NAME}, {"name": ""}, {}]) == 2
 
 
@@ -217,3 +228,17 @@ def test_every_scenario_and_system_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names))
     assert set(default_systems()) <= set(SYSTEMS)
     assert all("." in metric for metric in GOALS)
+
+
+def test_a_smoke_run_fails_for_what_is_not_there(tmp_path: Path) -> None:
+    """A scenario without rows, a run without a figure, a fault, a file that was not written."""
+    assert missing({"w2": rounds(FAULTS, "ours", 0.0)}) == []
+    wrong = {
+        "w2": [*rounds("w2.run", "ours", None, note="void: cut 1"), *rounds(FAULTS, "ours", 3.0)],
+        "idle": [],
+    }
+    assert missing(wrong) == ["w2.run, ours: void: cut 1", "ours: 3 events lost or doubled", "idle brought nothing"]
+    write(rounds("idle.kb", "ours", 1.0), MACHINE, tmp_path)
+    (tmp_path / "core.md").write_text("")
+    assert not_written(tmp_path, pictures=False) == ["core.md"]
+    assert "latency.svg" in not_written(tmp_path, pictures=True)
