@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 LOAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench bench-curves docs check lock clean
+.PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench bench-smoke bench-curves docs check lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -72,10 +72,14 @@ chaos: $(DEV) ## A fleet under every fault: MINUTES=4, SEED= replays a run; the 
 golden: $(DEV) ## Rewrite the golden files from what the code says now
 	@REGOLD=1 $(PYTEST) -q -m golden -p no:randomly
 
-bench: $(DEV) ## Measure: latencies of the main job against stock arq, and of failure
+bench: $(BENCH) ## Measure the table of goals, half an hour at most: ONLY=w1_20k,w2 SYSTEMS=naive,ours ROUNDS=3
 	@$(BIN)/python -m bench.peers.install
-	@$(BIN)/python -m bench
-	@$(BIN)/python -m bench.fire
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(BIN)/python -m bench.quote
+
+bench-smoke: $(BENCH) ## The same with tiny loads, a minute at most: whether the harness works, not how fast anything is
+	@$(BIN)/python -m bench --smoke --systems naive,ours --out build/bench/smoke >build/bench-smoke.log || { tail -50 build/bench-smoke.log; exit 1; }
+	@$(BIN)/python -m bench.smoke build/bench/smoke
 
 bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots and tables go to bench/results/
 	@$(BIN)/python -m bench.curves
@@ -84,7 +88,7 @@ bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots an
 docs: $(RUNTIME) ## Write the generated documents anew
 	@$(BIN)/python docs/generate.py
 
-check: lint types test coverage contract browser chaos ## Exactly what CI runs
+check: lint types test coverage contract browser chaos bench-smoke ## Exactly what CI runs
 
 lock: $(DEV) ## Compile the locks from pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \

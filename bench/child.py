@@ -13,6 +13,7 @@ from bench.machine import cores, on_core
 from rejoinder.parent_death import dying_with_us
 
 STOP_S = 10.0
+_starting = asyncio.Lock()
 
 
 class ChildFailed(RuntimeError):
@@ -88,16 +89,17 @@ async def start(
         quiet: throw its standard error away.
     """
     pipe = asyncio.subprocess.PIPE if talks else asyncio.subprocess.DEVNULL
-    # uvloop and asyncio start children from this thread, which they take the core from.
-    with on_core(cores()[0 if serves else 1]):
-        process = await asyncio.create_subprocess_exec(
-            *dying_with_us(command),
-            env=dict(os.environ if env is None else env),
-            stdin=pipe if talks else None,
-            stdout=pipe,
-            stderr=asyncio.subprocess.DEVNULL if quiet else None,
-            limit=64 * 2**20,
-        )
+    # Children take the core from this thread, so only one of them is started at a time.
+    async with _starting:
+        with on_core(cores()[0 if serves else 1]):
+            process = await asyncio.create_subprocess_exec(
+                *dying_with_us(command),
+                env=dict(os.environ if env is None else env),
+                stdin=pipe if talks else None,
+                stdout=pipe,
+                stderr=asyncio.subprocess.DEVNULL if quiet else None,
+                limit=64 * 2**20,
+            )
     child = Child(name, process)
     try:
         yield child

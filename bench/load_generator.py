@@ -19,13 +19,14 @@ PROGRAMS = {"load": ("main.c", "http.c", "sse.c", "hist.c"), "floor": ("floor.c"
 BUILT = Path(__file__).parents[1] / "build" / "bench"
 READY_S = 60.0
 RACE_S = 120.0
+ANSWER_S = 10.0
 
 
 FAULTS = ("gaps", "doubled", "reordered", "id_errors", "http_errors", "cut")
 
 
 class Unsound(RuntimeError):
-    """A run that is void: an event was lost, doubled or reordered, a viewer was refused or cut, or not all came in time."""
+    """A void run: an event was lost, doubled or reordered, a viewer refused or cut, or not all came in time."""
 
     def __init__(self, report: Mapping[str, Any]) -> None:
         names = ("why", "connections", "reached", "tokens", *FAULTS)
@@ -35,8 +36,11 @@ class Unsound(RuntimeError):
 
 
 def build(program: str) -> Path:
-    """The path of a program, compiled when its sources have changed. Raises ``CalledProcessError``, or
-    ``FileNotFoundError`` without a C compiler.
+    """The path of a program, compiled when its sources have changed.
+
+    Raises:
+        FileNotFoundError: there is no C compiler.
+        CalledProcessError: it does not compile.
     """
     sources = [SOURCES / name for name in PROGRAMS[program]]
     text = b"".join(path.read_bytes() for path in [*sources, SOURCES / "load.h"])
@@ -77,14 +81,25 @@ class Load:
 
     def __init__(self, child: Child) -> None:
         self.child = child
+        self._timeout_s = 0.0
 
-    async def until(self, number: int, timeout_s: float, *, skip: int = 0) -> dict[str, Any]:
-        """Count from now until every viewer has seen token ``number``, or ``timeout_s`` is over: the raw report.
+    async def begin(self, number: int, timeout_s: float, *, skip: int = 0) -> None:
+        """Count from now until every viewer has seen token ``number``, or ``timeout_s`` is over.
 
         Tokens up to number ``skip`` are checked but not timed.
         """
+        self._timeout_s = timeout_s
         await self.child.say(f"until {number} {int(timeout_s * 1000)} {skip}")
-        return await self.child.hear(timeout_s + 10)
+        await self.child.hear(ANSWER_S)
+
+    async def result(self) -> dict[str, Any]:
+        """What was counted since :meth:`begin`, once that is over: the raw report."""
+        return await self.child.hear(self._timeout_s + ANSWER_S)
+
+    async def until(self, number: int, timeout_s: float, *, skip: int = 0) -> dict[str, Any]:
+        """:meth:`begin` and :meth:`result`."""
+        await self.begin(number, timeout_s, skip=skip)
+        return await self.result()
 
 
 @asynccontextmanager
@@ -101,9 +116,7 @@ async def hold(port: int, viewers: Sequence[Viewer], *, ids: bool, burst: int = 
             yield Load(child)
 
 
-async def race(
-    port: int, viewers: Sequence[Viewer], *, target: int, ids: bool, burst: int
-) -> dict[str, Any]:
+async def race(port: int, viewers: Sequence[Viewer], *, target: int, ids: bool, burst: int) -> dict[str, Any]:
     """Connect viewers, ``burst`` at a time, each of them until token ``target``: the report, judged."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(encode_requests(viewers, ids=ids, target=target))

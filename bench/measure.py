@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,12 +97,8 @@ async def phase(
     redis = system.redis
     count = last - first + 1
     node_before, redis_before = node_cpu_ns(system), await redis.cpu_ns() if redis else 0
-    waiting = asyncio.get_running_loop().create_task(load.until(last, timeout_s))
-    # The load generator must have begun to count before the first token comes.
-    await asyncio.sleep(0.05)
+    await load.begin(last, timeout_s)
     produced = await producing.run(count, rate, timeout_s=timeout_s + 30)
-    seen = judged(await waiting)
+    seen = judged(await load.result())
     node_after, redis_after = node_cpu_ns(system), await redis.cpu_ns() if redis else 0
-    return Phase(
-        seen["tokens"], seen["wall_ns"], node_after - node_before, redis_after - redis_before, seen, produced
-    )
+    return Phase(seen["tokens"], seen["wall_ns"], node_after - node_before, redis_after - redis_before, seen, produced)

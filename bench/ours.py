@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from bench.child import ChildFailed, start
 from bench.redis_meter import RedisMeter
 from bench.systems import Publishing, Stream, System, Viewer
-from broker.events import Started, created_head, encode_entry, event_to_json
+from broker.events import Started, created_head, encode_entry
 from broker.jobs import TOMBSTONE_MS
 from broker.keys import Keys
 from broker.records import new_id

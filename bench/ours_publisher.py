@@ -6,10 +6,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import hiredis
-
 from bench.ours import FIRST, LEASE_MS, PREFIX
-from bench.publishing import RedisPipe
+from bench.publishing import RedisPipe, pack
 from bench.systems import JsonObject, Publisher, Stream
 from broker.events import TextDelta, encode_entry
 from broker.keys import Keys
@@ -57,7 +55,7 @@ def template(stream: Stream) -> Callable[[int, bytes], bytes]:
         pass
     else:
         raise ValueError("an append waits for more than its script")
-    packed = bytes(hiredis.pack_command(tuple(recorder.command)))
+    packed = pack(*recorder.command)
     seq, text = _word(str(_SEQ).encode()), _word(value)
     if packed.count(seq) != 1 or packed.count(text) != 1:
         raise ValueError("an append has another form than this template")

@@ -17,6 +17,14 @@ from bench.child import Child, start
 from bench.redis_meter import PRODUCER_NAME
 from bench.systems import Publishing, Stream
 
+_hiredis: Any = hiredis
+
+
+def pack(*words: str | int | bytes) -> bytes:
+    """One command as Redis reads it; hiredis's own types know one word only."""
+    return _hiredis.pack_command(words)
+
+
 START_S = 30.0
 SETTLE_S = 30.0
 
@@ -34,7 +42,7 @@ class Producing:
     async def run(
         self, count: int, rate: float, *, words: Sequence[str] = (), timeout_s: float = 120.0
     ) -> dict[str, Any]:
-        """``count`` tokens per stream at ``rate`` per second and stream (0 = flat out): :meth:`bench.producer.Producer.run`."""
+        """``count`` tokens per stream at ``rate`` per second and stream, 0 = flat out (bench/producer.py)."""
         await self._child.say(json.dumps({"count": count, "rate": rate, "words": list(words)}))
         return await self._child.hear(timeout_s)
 
@@ -56,7 +64,8 @@ class RedisPipe(asyncio.Protocol):
         self._url = urlsplit(url)
         self._reader = hiredis.Reader(replyError=Refused)
         self._transport: asyncio.WriteTransport | None = None
-        self._waiting: list[bytes] = []
+        self.waiting: list[bytes] = []
+        """Commands that the next flush sends."""
         self._unanswered = 0
         self._settled = asyncio.Event()
         self._settled.set()
@@ -74,8 +83,8 @@ class RedisPipe(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.create_connection(lambda: self, sock=sock)
         if self._url.password:
-            self.post(hiredis.pack_command(("AUTH", self._url.password)))
-        self.post(hiredis.pack_command(("CLIENT", "SETNAME", PRODUCER_NAME)))
+            self.post(pack("AUTH", self._url.password))
+        self.post(pack("CLIENT", "SETNAME", PRODUCER_NAME))
         await self.settle()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,17 +109,17 @@ class RedisPipe(asyncio.Protocol):
 
     def post(self, command: bytes) -> None:
         """Take one packed command."""
-        self._waiting.append(command)
+        self.waiting.append(command)
 
     def flush(self) -> None:
         """Send what was taken, in one write."""
-        if not self._waiting:
+        if not self.waiting:
             return
         assert self._transport is not None
-        self._unanswered += len(self._waiting)
+        self._unanswered += len(self.waiting)
         self._settled.clear()
-        self._transport.write(b"".join(self._waiting))
-        self._waiting.clear()
+        self._transport.write(b"".join(self.waiting))
+        self.waiting.clear()
 
     async def settle(self) -> None:
         """Return once every command was answered. Raises :class:`Refused`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.goals import GOALS, Goal
 from bench.measure import Row
+from bench.plots import NoPlots, draw
 from bench.summary import Summary, summarise
 
 SUBJECT = "ours"
@@ -78,7 +79,8 @@ def markdown(rows: Sequence[Row], machine: dict[str, Any]) -> str:
     """The whole report as text."""
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     about = (
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}; {libraries}."
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
+        f"Python {machine['python']}; {libraries}."
     )
     how = "Medians of rounds in which the systems took turns, with the least and the greatest round in brackets."
     left_out = [f"{name} is left out: {why}." for name, why in machine.get("left_out", {}).items()]
@@ -86,12 +88,16 @@ def markdown(rows: Sequence[Row], machine: dict[str, Any]) -> str:
 
 
 def write(rows: Sequence[Row], machine: dict[str, Any], folder: Path | None) -> str:
-    """The Markdown; with a folder, it is written there with the JSON of all rounds and the plots."""
+    """The Markdown; with a folder, it is written there with the JSON of all rounds and, where matplotlib is, plots."""
     text = markdown(rows, machine)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "core.md").write_text(text)
-        (folder / "core.json").write_text(json.dumps(as_json(rows, machine), indent=1) + "\n")
+        (folder / "core.json").write_text(json.dumps(as_json(rows, machine), separators=(",", ":")) + "\n")
+        try:
+            draw(rows, folder)
+        except NoPlots as error:
+            text += f"\nNo plots: {error}.\n"
     return text
 
 

@@ -50,7 +50,7 @@ def taking_part(scenario: Scenario | Alone, systems: Sequence[str]) -> list[str]
     """Which systems a scenario is measured on; one nameless run for a scenario that brings its own."""
     if isinstance(scenario, Alone):
         return [""]
-    return [*systems, *(name for name in scenario.also if name not in systems)]
+    return [*(name for name in systems if name != "floor"), *(["floor"] if scenario.floor else [])]
 
 
 async def once(scenario: Scenario | Alone, name: str, scale: Scale) -> list[Row]:

@@ -62,7 +62,8 @@ static void take_lines(struct peer *p, char *text, size_t len) {
         if (stream != current || data_len + 4096 > sizeof data) send_to(current);
         current = stream;
         data_len += (size_t)snprintf(data + data_len, sizeof data - data_len,
-                                     "id: 1-%lu\nevent: text.delta\ndata: {\"type\":\"text.delta\",\"block\":0,\"text\":\"%.*s\"}\n\n",
+                                     "id: 1-%lu\nevent: text.delta\n"
+                                     "data: {\"type\":\"text.delta\",\"block\":0,\"text\":\"%.*s\"}\n\n",
                                      seq, (int)(newline - text - 1), text + 1);
         text = newline + 1;
     }
@@ -80,8 +81,10 @@ static void begin(struct peer *p, char *text, size_t len) {
         take_lines(p, text + 1, len - 1);
         return;
     }
-    static const char head[] = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-    unsigned stream = (unsigned)strtoul(memchr(text, '/', len) ? (char *)memchr(text, '/', len) + 1 : "0", NULL, 10) % STREAMS;
+    static const char head[] = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+                               "transfer-encoding: chunked\r\n\r\n";
+    const char *path = memchr(text, '/', len);
+    unsigned stream = path ? (unsigned)strtoul(path + 1, NULL, 10) % STREAMS : 0;
     p->next = viewers[stream];
     viewers[stream] = p;
     write_all(p, head, sizeof head - 1);

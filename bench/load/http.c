@@ -16,6 +16,7 @@ static bool refuse(struct conn *c, const char *head) {
 static bool has_header(const char *head, const char *name, const char *value) {
     const char *at = strcasestr(head, name);
     if (!at) return false;
+    at += strlen(name);
     const char *line_end = strchr(at, '\r'), *found = strcasestr(at, value);
     return found && line_end && found < line_end;
 }
@@ -59,7 +60,8 @@ static bool take_size(struct conn *c, char byte) {
     } else if (byte == ';') {
         c->chunk_extension = true;
     } else if (byte != '\r' && !c->chunk_extension) {
-        int digit = byte >= '0' && byte <= '9' ? byte - '0' : (byte | 32) >= 'a' && (byte | 32) <= 'f' ? (byte | 32) - 'a' + 10 : -1;
+        char low = (char)(byte | 32);
+        int digit = byte >= '0' && byte <= '9' ? byte - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
         if (digit < 0) return false;
         c->chunk_left = c->chunk_left * 16 + (uint64_t)digit;
         c->chunk_digits = true;

@@ -1,4 +1,4 @@
-/* The load generator: many SSE viewers on one thread. What it checks and measures stands in bench/load/README.md. */
+/* The load generator: many SSE viewers on one thread. Its command line stands in main.c. */
 #ifndef LOAD_H
 #define LOAD_H
 
@@ -53,7 +53,7 @@ extern struct totals totals;
 
 uint64_t now_ns(void);
 
-/* Both answer false when the connection is over: the body has ended, or what came makes no sense. */
+/* Answers false when the connection is over: the body has ended, or what came makes no sense. */
 bool http_take(struct conn *c, char *data, size_t len, uint64_t now);
 void sse_take(struct conn *c, char *data, size_t len, uint64_t now);
 

@@ -3,7 +3,8 @@
  * REQUESTS: a file with, for every connection, a line `next seq check_ids target length` and `length` bytes of request.
  * BURST: how many connections may be waiting for their answer's head (in mode `race`: for their target) at once.
  * MODE `hold`: connect all, say {"ready":…}, then obey lines on stdin:
- *   until NUMBER TIMEOUT_MS SKIP   count from now until every connection has seen token NUMBER; one JSON line
+ *   until NUMBER TIMEOUT_MS SKIP   count from now until every connection has seen token NUMBER; a JSON line at
+ *                                  once, another one in the end
  *   end of file                    exit
  * MODE `race`: connect all, each is done at its own target; one JSON line with each one's time; exit.
  */
@@ -114,7 +115,8 @@ static void on_event(struct conn *c, uint32_t events) {
 }
 
 static void report(const char *why) {
-    bool lost = totals.gaps || totals.doubled || totals.reordered || totals.id_errors || totals.http_errors || totals.cut;
+    uint64_t faults = totals.gaps + totals.doubled + totals.reordered + totals.id_errors;
+    bool lost = faults + totals.http_errors + totals.cut > 0;
     printf("{\"why\":\"%s\",\"sound\":%s,\"connections\":%u,\"reached\":%u,\"wall_ns\":%llu,\"cpu_ns\":%llu", why,
            !lost && reached == count ? "true" : "false", count, reached, (unsigned long long)(now_ns() - began_ns),
            (unsigned long long)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns));
@@ -161,43 +163,60 @@ static bool obey(void) {
         /* One that was lost in an earlier phase still is. */
         totals.cut += conns[i].fd < 0;
     }
+    printf("{\"counting\":true}\n");
+    fflush(stdout);
     begin(timeout_ms);
     return true;
 }
 
-int main(int argc, char **argv) {
-    if (argc != 5) return fprintf(stderr, "usage: load PORT REQUESTS BURST hold|race\n"), 2;
+static void allow_many_files(void) {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    port = atoi(argv[1]);
-    burst = (uint32_t)atoi(argv[3]);
-    racing = strcmp(argv[4], "race") == 0;
-    read_requests(argv[2]);
-    poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event control = {.events = EPOLLIN, .data.ptr = NULL}, events[1024];
-    /* Lines are read one by one from stdin: nothing may wait unseen in a buffer of stdio. */
-    setvbuf(stdin, NULL, _IONBF, 0);
-    if (!racing) epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &control);
-    begin(600000);
+}
+
+static void open_allowed(void) {
+    while (opened < count && opened - (racing ? reached + (uint32_t)totals.cut : ready) < burst) open_next();
+}
+
+/* Serves until what it was asked for has been said: in mode `hold`, until the controller has gone. */
+static void serve(void) {
+    struct epoll_event events[1024];
     bool announced = racing;
     for (;;) {
-        while (opened < count && opened - (racing ? reached + (uint32_t)totals.cut : ready) < burst) open_next();
+        open_allowed();
         if (!announced && ready == count) {
             report("ready");
             announced = true;
         }
         if (announced && waiting && reached + totals.cut >= count) report("reached");
-        if (racing && !waiting) return 0;
+        if (racing && !waiting) return;
         int n = epoll_wait(poll_fd, events, 1024, waiting ? 100 : -1);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr) on_event(events[i].data.ptr, events[i].events);
-            else if (!obey()) return 0;
+            else if (!obey()) return;
         }
         if (waiting && now_ns() > deadline_ns) {
             report("late");
             announced = true;
         }
     }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 5) return fprintf(stderr, "usage: load PORT REQUESTS BURST hold|race\n"), 2;
+    allow_many_files();
+    port = atoi(argv[1]);
+    burst = (uint32_t)atoi(argv[3]);
+    racing = strcmp(argv[4], "race") == 0;
+    read_requests(argv[2]);
+    poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    /* Lines are read one by one from stdin: nothing may wait unseen in a buffer of stdio. */
+    setvbuf(stdin, NULL, _IONBF, 0);
+    struct epoll_event control = {.events = EPOLLIN, .data.ptr = NULL};
+    if (!racing) epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &control);
+    begin(600000);
+    serve();
+    return 0;
 }

@@ -22,7 +22,9 @@ from worker.main import serve
 SHARES = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
 
 
-def rows_of(name: str, values: Sequence[float], system: str = "ours", shares: Sequence[str] = tuple(SHARES)) -> list[Row]:
+def rows_of(
+    name: str, values: Sequence[float], system: str = "ours", shares: Sequence[str] = tuple(SHARES)
+) -> list[Row]:
     """One row per share, the values with the first."""
     return [
         Row(f"{name}.{share}", system, percentile(values, SHARES[share]), raw={} if index else {"ms": list(values)})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 from bench.load_generator import Load, hold
 from bench.measure import Phase, Row, phase
 from bench.publishing import Producing, producing
@@ -13,6 +16,8 @@ W2_RATE = 200.0
 W2_LEAST_RATE = 50.0
 W2_STEP_S = 2.0
 W2_STEP = 1.25
+W2_TRIES = 2
+"""What else the machine did may have been to blame the first time."""
 """By how much the rate is raised until viewers fall behind."""
 W2_MAX_RATE = 2000.0
 SUSTAINED_P99_MS = 100.0
@@ -76,28 +81,42 @@ async def w2(system: System, scale: Scale) -> list[Row]:
         await phase(system, load, producer, last=warm, rate=W2_RATE / 4, timeout_s=60)
         last = warm + max(int(W2_RATE * seconds), 2)
         fixed = await phase(system, load, producer, first=warm + 1, last=last, rate=W2_RATE, timeout_s=60)
-        best = await _highest(system, load, producer, last, scale)
+        climb = await _climb(system, load, producer, last, scale)
     raw = fixed.raw()
     return [
         Row("w2.node_us", system.name, fixed.node_ns / fixed.tokens / 1e3, fixed.note, raw),
         Row("w2.p50_ms", system.name, fixed.latency_ms("p50"), fixed.note),
         Row("w2.p99_ms", system.name, fixed.latency_ms("p99"), fixed.note),
         Row("w2.core_share", system.name, fixed.node_ns / fixed.wall_ns, fixed.note),
-        Row("w2.max_per_s", system.name, best, "" if best else "not even the least rate"),
+        Row("w2.max_per_s", system.name, climb.best, climb.end, {"steps": climb.steps}),
     ]
 
 
-async def _highest(system: System, load: Load, producer: Producing, last: int, scale: Scale) -> float:
-    """Events per second at the highest rate at which no viewer falls behind."""
-    best = 0.0
+@dataclass(slots=True)
+class _Climb:
+    """The highest rate that all viewers keep up with, and what ended the search."""
+
+    best: float = 0.0
+    end: str = ""
+    steps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+
+async def _climb(system: System, load: Load, producer: Producing, last: int, scale: Scale) -> _Climb:
+    climb = _Climb()
     rate = W2_LEAST_RATE
-    while rate <= W2_MAX_RATE:
+    failures = 0
+    while rate <= W2_MAX_RATE and failures < W2_TRIES:
         first, last = last + 1, last + max(int(rate * scale.seconds(W2_STEP_S)), 2)
         seen = await phase(system, load, producer, first=first, last=last, rate=rate, timeout_s=60)
-        if seen.latency_ms("p99") > SUSTAINED_P99_MS or not seen.punctual:
-            break
-        best = seen.tokens / seen.producer["published_ns"] * 1e9
+        p99, late = seen.latency_ms("p99"), seen.producer["late_p99_ns"] / 1e6
+        climb.steps.append({"rate": rate, "p99_ms": p99, "late_ms": late, "node_share": seen.node_ns / seen.wall_ns})
+        if p99 > SUSTAINED_P99_MS or not seen.punctual:
+            failures += 1
+            climb.end = f"ended at {rate:,.0f}/s with p99 {p99:,.0f} ms, producer {late:.1f} ms late"
+            continue
+        failures = 0
+        climb.best = seen.tokens / seen.producer["published_ns"] * 1e9
         rate *= W2_STEP
         if scale.smoke:
             break
-    return best
+    return climb
