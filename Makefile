@@ -75,6 +75,7 @@ golden: $(DEV) ## Rewrite the golden files from what the code says now
 bench: $(BENCH) ## Measure the table of goals, half an hour at most: ONLY=w1_20k,w2 SYSTEMS=naive,ours ROUNDS=3
 	@$(BIN)/python -m bench.peers.install
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(BIN)/python -m bench.quote
 
 bench-smoke: $(BENCH) ## The same with tiny loads, a minute at most: whether the harness works, not how fast anything is
 	@$(BIN)/python -m bench --smoke --systems naive,ours

@@ -94,7 +94,8 @@ def million() -> str:
 
 def _shape(name: str, load: Load, planned: Plan) -> list[str]:
     nearest = planned.ceilings[0]
-    share = f"at {nearest.factor:.1%} of the load" if nearest.factor < 1 else f"at {nearest.factor:,.0f} × the load"
+    below = nearest.factor < 1
+    share = f"at {nearest.factor * 100:.2g} % of the load" if below else f"at {nearest.factor:,.0f} × the load"
     return [
         name,
         f"{load.events_per_s:,.0f}",

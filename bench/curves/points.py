@@ -70,8 +70,8 @@ def points(quick: bool = False) -> list[Point]:
 def checks() -> list[Point]:
     """Mixed loads that no curve holds, and that no unit cost is fitted to: the model has to predict them."""
     return [
-        Point("check", 1, "rejoinder", streams=400, viewers=3, rate=15.0),
-        Point("check", 2, "rejoinder", streams=50, viewers=40, rate=10.0),
+        Point("check", 1, "rejoinder", streams=300, viewers=3, rate=10.0),
+        Point("check", 2, "rejoinder", streams=20, viewers=40, rate=10.0),
     ]
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.goals import FAULTS, GOALS, Goal
-from bench.load_generator import encode_requests
+from bench.load_generator import FAULTS as LOAD_FAULTS
+from bench.load_generator import Unsound, encode_requests
 from bench.machine import cpu_ns, parse_cpu_model, parse_pss_kib, parse_server_version
 from bench.measure import Phase, Row
 from bench.naive.system import NaivePublisher
@@ -21,12 +23,14 @@ from bench.ours_publisher import template
 from bench.plots import cumulative, shares_of_goal
 from bench.producer import Producer, Schedule
 from bench.redis_meter import OWN_NAME, PRODUCER_NAME, others
-from bench.registry import SCENARIOS, SYSTEMS, default_systems
+from bench.registry import SCENARIOS, SYSTEMS, Scenario, default_systems
 from bench.report import markdown, write
+from bench.runner import once
+from bench.scale import SMOKE, Scale
 from bench.smoke import missing, not_written
 from bench.stats import percentile
 from bench.summary import summarise
-from bench.systems import Stream, Viewer
+from bench.systems import Stream, System, Viewer
 
 MACHINE: dict[str, Any] = {
     "cpu": "c",
@@ -220,6 +224,32 @@ def phase(*, late_ns: int = 0, p99_ns: int = 0, redis_ns: int = 0) -> Phase:
 def test_a_figure_says_what_spoils_it(made: Callable[[], Phase], said: str) -> None:
     """A late producer, viewers served a backlog, a full core of the harness's own."""
     assert made().note == said
+
+
+async def test_a_run_that_fails_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Void with its faults, not possible, or somebody else's failure; ours is raised."""
+
+    @asynccontextmanager
+    async def nothing() -> AsyncGenerator[System]:
+        yield cast("System", None)
+
+    def fails(error: Exception) -> Scenario:
+        async def measure(_system: System, _scale: Scale) -> list[Row]:
+            raise error
+
+        return Scenario("w2", measure)
+
+    monkeypatch.setattr("bench.runner.SYSTEMS", {"ours": nothing, "nchan": nothing})
+    report: dict[str, Any] = dict.fromkeys(("why", "connections", "reached", "tokens", *LOAD_FAULTS), 0)
+    void = await once(fails(Unsound({**report, "gaps": 2, "cut": 1})), "ours", SMOKE)
+    assert [(row.metric, row.value, row.note) for row in void] == [
+        ("w2.run", None, "void: gaps 2, cut 1"),
+        (FAULTS, 3.0, ""),
+    ]
+    assert [row.note for row in await once(fails(NotImplementedError("x")), "ours", SMOKE)] == ["not possible: x"]
+    assert [row.note for row in await once(fails(OSError("y")), "nchan", SMOKE)] == ["failed: OSError: y"]
+    with pytest.raises(OSError, match="y"):
+        await once(fails(OSError("y")), "ours", SMOKE)
 
 
 def test_every_scenario_and_system_has_a_name_of_its_own() -> None:
