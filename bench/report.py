@@ -23,7 +23,7 @@ def table(rows: Sequence[Row]) -> str:
     peers = [name for name in systems if name not in {SUBJECT, BASE}]
     columns = [name for name in (BASE, SUBJECT) if name in systems] + peers
     lines = [
-        f"| metric | goal | {' | '.join(columns)} | naive / ours | |",
+        f"| metric | goal | {' | '.join(columns)} | ours against naive | |",
         f"|---|---|{'---|' * len(columns)}---|---|",
     ]
     for metric in dict.fromkeys(metric for metric, _ in summaries):
@@ -32,7 +32,7 @@ def table(rows: Sequence[Row]) -> str:
         subject, base = summaries.get((metric, SUBJECT)), summaries.get((metric, BASE))
         title = f"{goal.title}, {goal.unit}" if goal.unit else goal.title
         lines.append(
-            f"| {title} | {goal.text()} | {' | '.join(cells)} | {ratio(base, subject)} | {verdict(goal, subject)} |"
+            f"| {title} | {goal.text()} | {' | '.join(cells)} | {gain(goal, base, subject)} | {verdict(goal, subject)} |"
         )
     return "\n".join(lines)
 
@@ -54,11 +54,12 @@ def figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def ratio(base: Summary | None, subject: Summary | None) -> str:
-    """How many times ours goes into the naive one."""
+def gain(goal: Goal, base: Summary | None, subject: Summary | None) -> str:
+    """How many times better ours is than the naive one; below 1 it is worse."""
     if base is None or subject is None or not base.median or not subject.median:
         return ""
-    return f"{base.median / subject.median:.3g}x"
+    times = subject.median / base.median if goal.at_least else base.median / subject.median
+    return f"{times:.3g}x"
 
 
 def verdict(goal: Goal, subject: Summary | None) -> str:

@@ -12,9 +12,11 @@ from bench.scale import Scale
 from bench.systems import System
 
 W1_RATE = 20.0
+W1_S = 8.0
 W2_RATE = 200.0
+W2_S = 5.0
 W2_LEAST_RATE = 50.0
-W2_STEP_S = 1.5
+W2_STEP_S = 1.0
 W2_STEP = 1.3
 W2_TRIES = 2
 """What else the machine did may have been to blame the first time."""
@@ -60,12 +62,12 @@ def _w1_rows(system: System, name: str, seen: Phase, connections: int | None) ->
 
 async def w1_20k(system: System, scale: Scale) -> list[Row]:
     """1000 x 1 x 20/s."""
-    return await w1(system, "w1_20k", scale.of(1000), scale.seconds(10))
+    return await w1(system, "w1_20k", scale.of(1000), scale.seconds(W1_S))
 
 
 async def w1_60k(system: System, scale: Scale) -> list[Row]:
     """3000 x 1 x 20/s on one node's core."""
-    return await w1(system, "w1_60k", scale.of(3000), scale.seconds(10))
+    return await w1(system, "w1_60k", scale.of(3000), scale.seconds(W1_S))
 
 
 async def w2(system: System, scale: Scale) -> list[Row]:
@@ -73,7 +75,7 @@ async def w2(system: System, scale: Scale) -> list[Row]:
     opened = await system.open_streams(1)
     fan_out = scale.of(1000)
     viewers = await system.viewers([(opened[0], 0)] * fan_out)
-    seconds = scale.seconds(5)
+    seconds = scale.seconds(W2_S)
     async with (
         hold(system.port, viewers, ids=system.ids) as load,
         producing(system.publishing(), opened) as producer,

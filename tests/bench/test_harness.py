@@ -180,10 +180,13 @@ def test_the_table_says_met_missed_and_why_not() -> None:
         *rounds("w1_20k.p50_ms", "naive", 40.0),
         *rounds("w1_20k.p50_ms", "ours", 0.1, 0.2, 0.4),
         *rounds("idle.kb", "ours", 13.0, note="why"),
+        *rounds("w2.max_per_s", "naive", 100_000.0),
+        *rounds("w2.max_per_s", "ours", 250_000.0),
         *rounds("replay.cold_ms", "nchan", None, note="not possible: x"),
     ]
     text = markdown(rows, MACHINE)
     assert "| W1 20k tokens/s: p50, ms | ≤ 0.2 | 40 | 0.2 (0.1 … 0.4) |  | 200x | met |" in text
+    assert "| ≥ 200,000 | 100,000 | 250,000 |  | 2.5x | met |" in text
     assert "| ≤ 12 |  | 13 * |  |  | **missed** |" in text
     assert "not possible: x" in text
     assert "\\* idle, ours: why" in text
