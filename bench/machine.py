@@ -63,6 +63,25 @@ def pss_kib(pid: int) -> int:
     return parse_pss_kib(Path(f"/proc/{pid}/smaps_rollup").read_text())
 
 
+def parse_status_kib(status: str, name: str) -> int:
+    """A size in /proc/PID/status, KiB. Raises ``ValueError`` where there is none of that name."""
+    for line in status.splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise ValueError(f"no {name} line")
+
+
+def forget_peak(pid: int) -> int:
+    """Begin a new peak of a process's memory; the KiB it has now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return parse_status_kib(Path(f"/proc/{pid}/status").read_text(), "VmRSS")
+
+
+def peak_kib(pid: int) -> int:
+    """The most memory that a process has had since :func:`forget_peak`, KiB."""
+    return parse_status_kib(Path(f"/proc/{pid}/status").read_text(), "VmHWM")
+
+
 def parse_cpu_model(cpuinfo: str) -> str:
     """The first model name of /proc/cpuinfo."""
     for line in cpuinfo.splitlines():

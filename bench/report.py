@@ -31,9 +31,8 @@ def table(rows: Sequence[Row]) -> str:
         cells = [cell(summaries.get((metric, name))) for name in columns]
         subject, base = summaries.get((metric, SUBJECT)), summaries.get((metric, BASE))
         title = f"{goal.title}, {goal.unit}" if goal.unit else goal.title
-        lines.append(
-            f"| {title} | {goal.text()} | {' | '.join(cells)} | {gain(goal, base, subject)} | {verdict(goal, subject)} |"
-        )
+        said = (title, goal.text(), *cells, gain(goal, base, subject), verdict(goal, subject))
+        lines.append(f"| {' | '.join(said)} |")
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.load_generator import hold, race
+from bench.machine import forget_peak, peak_kib
 from bench.measure import Row, node_pss_kib
 from bench.publishing import producing
 from bench.scale import Scale
@@ -101,13 +102,17 @@ async def rejoin_many(system: System, scale: Scale) -> list[Row]:
 
 
 async def _rejoin(name: str, system: System, streams: Sequence[Stream], last: int) -> list[Row]:
+    nodes = system.pids["node"]
+    before = sum(forget_peak(pid) for pid in nodes)
     report = await _race(system, streams, SEEN, last, burst=len(streams))
+    peak = sum(peak_kib(pid) for pid in nodes)
     del report["each_ns"]
     each = report["times"]
     return [
         Row(f"{name}.s", system.name, report["wall_ns"] / 1e9, raw=report),
         Row(f"{name}.p50_ms", system.name, each["p50"] / 1e6),
         Row(f"{name}.p99_ms", system.name, each["p99"] / 1e6),
+        Row(f"{name}.peak_kb", system.name, (peak - before) * 1.024 / len(streams)),
     ]
 
 

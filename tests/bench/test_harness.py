@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.goals import FAULTS, GOALS, Goal
 from bench.load_generator import FAULTS as LOAD_FAULTS
 from bench.load_generator import Unsound, encode_requests
-from bench.machine import cpu_ns, parse_cpu_model, parse_pss_kib, parse_server_version
+from bench.machine import cpu_ns, parse_cpu_model, parse_pss_kib, parse_server_version, parse_status_kib
 from bench.measure import Phase, Row
 from bench.naive.system import NaivePublisher
 from bench.ours_publisher import template
@@ -132,6 +132,9 @@ def test_what_the_system_says_is_read() -> None:
     assert parse_pss_kib("00-ff ---p 0 00:00 0 [rollup]\nRss:  900 kB\nPss:  123 kB\nPss_Dirty: 5 kB\n") == 123
     with pytest.raises(ValueError, match="Pss"):
         parse_pss_kib("Rss: 1 kB\n")
+    assert parse_status_kib("VmPeak: 9 kB\nVmHWM:\t  77 kB\n", "VmHWM") == 77
+    with pytest.raises(ValueError, match="VmHWM"):
+        parse_status_kib("VmPeak: 9 kB\n", "VmHWM")
     assert parse_cpu_model("processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n") == "Some CPU @ 3 GHz"
     assert parse_cpu_model("") == "unknown"
     assert parse_server_version("Valkey server v=9.1.2 sha=0:0 bits=64") == "Valkey 9.1.2"
