@@ -63,6 +63,8 @@ async def row(point: Point) -> dict[str, Any]:
         return {**given, "void": str(error)}
     except TimeoutError:
         return {**given, "void": f"not done within {LIMIT_S:g} s"}
+    except Exception as error:  # noqa: BLE001 - one point that breaks must not cost the others
+        return {**given, "void": f"{type(error).__name__}: {error}"}
 
 
 async def run(wanted: Sequence[str], *, quick: bool) -> dict[str, Any]:
