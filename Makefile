@@ -78,8 +78,7 @@ bench: $(BENCH) ## Measure the table of goals, half an hour at most: ONLY=w1_20k
 	@$(BIN)/python -m bench.quote
 
 bench-smoke: $(BENCH) ## The same with tiny loads, a minute at most: whether the harness works, not how fast anything is
-	@$(BIN)/python -m bench --smoke --systems naive,ours --out build/bench/smoke >build/bench-smoke.log || { tail -50 build/bench-smoke.log; exit 1; }
-	@$(BIN)/python -m bench.smoke build/bench/smoke
+	@$(BIN)/python -m bench --smoke --systems naive,ours
 
 bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots and tables go to bench/results/
 	@$(BIN)/python -m bench.curves

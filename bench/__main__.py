@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench import machine
 from bench.measure import Row
 from bench.peers.registry import skipped
-from bench.registry import SCENARIOS, SYSTEMS, default_systems
+from bench.registry import SCENARIOS, SYSTEMS, Alone, Scenario, default_systems
 from bench.report import write
 from bench.runner import run, smoke
 from bench.scale import FULL, QUICK, SMOKE
+from bench.smoke import missing, not_written
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,25 +40,31 @@ def parse() -> argparse.Namespace:
     return told
 
 
-async def main(told: argparse.Namespace) -> int:
-    """Run what is asked for, print the table, write the results; answers how many runs of ours are void."""
-    wanted = told.only.split(",")
-    scale = SMOKE if told.smoke else QUICK if told.quick else FULL
-    systems = told.systems.split(",")
+async def main(told: argparse.Namespace) -> list[str]:
+    """Run what is asked for, print the table, write the results; answers what is wrong with them."""
+    wanted, systems = told.only.split(","), told.systems.split(",")
+    scale = QUICK if told.quick else FULL
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in wanted]
+    if told.smoke:
+        return await try_all(scenarios, systems, told.out)
     rows: list[Row] = []
-    if scale is SMOKE:
-        rows = await smoke(scenarios, systems, scale)
-    else:
-        for scenario in scenarios:
-            rows += await run(scenario, systems, told.rounds, scale)
+    for scenario in scenarios:
+        rows += await run(scenario, systems, told.rounds, scale)
     whole = len(wanted) == len(SCENARIOS) and scale is FULL
     out = told.out or (RESULTS if whole else None)
     print("\n" + write(rows, {**machine.describe(), "left_out": skipped()}, out))
     void = [row for row in rows if row.metric.endswith(".run") and row.note.startswith("void") and is_ours(row.system)]
-    for row in void:
-        print(f"VOID: {row.metric.partition('.')[0]}, {row.system}: {row.note}")
-    return len(void)
+    return [f"VOID: {row.metric.partition('.')[0]}, {row.system}: {row.note}" for row in void]
+
+
+async def try_all(scenarios: Sequence[Scenario | Alone], systems: Sequence[str], out: Path | None) -> list[str]:
+    """A smoke run; answers what does not work."""
+    made = await smoke(scenarios, systems, SMOKE)
+    with tempfile.TemporaryDirectory() as folder:
+        where = out or Path(folder)
+        write([row for rows in made.values() for row in rows], machine.describe(), where)
+        pictures = find_spec("matplotlib") is not None and any(scenario.name == "w2" for scenario in scenarios)
+        return [*missing(made), *(f"{name} was not written" for name in not_written(where, pictures=pictures))]
 
 
 def is_ours(system: str) -> bool:
@@ -64,4 +74,7 @@ def is_ours(system: str) -> bool:
 
 if __name__ == "__main__":
     machine.settle()
-    sys.exit(1 if asyncio.run(main(parse())) else 0)
+    wrong = asyncio.run(main(parse()))
+    for line in wrong:
+        print(line, file=sys.stderr)
+    sys.exit(1 if wrong else 0)

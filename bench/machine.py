@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Generator
@@ -11,6 +13,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from rejoinder.embedded import find_binary
 
 LIBRARIES = ("fastapi", "hiredis", "httptools", "redis", "starlette", "uvicorn", "uvloop")
 
@@ -67,12 +71,26 @@ def parse_cpu_model(cpuinfo: str) -> str:
     return "unknown"
 
 
+def server_version() -> str:
+    """What the Redis of the runs says of itself."""
+    said = subprocess.run([find_binary(), "--version"], capture_output=True, text=True, check=True).stdout
+    return parse_server_version(said)
+
+
+def parse_server_version(said: str) -> str:
+    """Name and version in the output of ``redis-server --version`` or ``valkey-server --version``."""
+    name = "Valkey" if "alkey" in said else "Redis"
+    found = re.search(r"v=(\S+)", said)
+    return f"{name} {found[1] if found else 'unknown'}"
+
+
 def describe() -> dict[str, Any]:
     """The machine and the versions of what was measured."""
     return {
         "cpu": parse_cpu_model(Path("/proc/cpuinfo").read_text()),
         "cores": os.cpu_count(),
         "kernel": platform.release(),
+        "redis": server_version(),
         "python": sys.version.split()[0],
         "libraries": {name: version(name) for name in LIBRARIES},
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TypeAlias
 
 from bench.floor import floor
@@ -24,6 +26,8 @@ SYSTEMS: dict[str, MakeSystem] = {
     "ours-poll": partial(ours, "ours-poll", LIVE="poll"),
     **{name: peer.make for name, peer in PEERS.items()},
 }
+MODULES = ("append", "queue_load", "ttft", "sdk")
+"""What workers, the queue and the SDKs cost."""
 
 
 def default_systems() -> list[str]:
@@ -32,8 +36,6 @@ def default_systems() -> list[str]:
 
 
 Measure: TypeAlias = Callable[[System, Scale], Awaitable[list[Row]]]
-
-
 MeasureAlone: TypeAlias = Callable[[Scale], Awaitable[list[Row]]]
 
 
@@ -43,6 +45,8 @@ class Alone:
 
     name: str
     measure: MeasureAlone
+    most_rounds: int = 3
+    """One that repeats itself within a round needs fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,18 @@ class Scenario:
     name: str
     measure: Measure
     floor: bool = False
-    """The floor takes part, whatever was asked for; elsewhere it never does, for it keeps nothing."""
+    """The floor takes part, whatever was asked for: what it takes is what the harness and the kernel take. Elsewhere
+    it never does, for it keeps nothing."""
+
+
+def plugged() -> list[Alone]:
+    """Scenarios that are a module of ``bench`` with ``async def run(scale: Scale) -> list[Row]``."""
+    there = [name for name in MODULES if find_spec(f"bench.{name}") is not None]
+    return [Alone(name, import_module(f"bench.{name}").run) for name in there]
 
 
 SCENARIOS: tuple[Scenario | Alone, ...] = (
-    Scenario("w1_20k", live.w1_20k),
+    Scenario("w1_20k", live.w1_20k, floor=True),
     Scenario("w1_60k", live.w1_60k),
     Scenario("w2", live.w2, floor=True),
     Scenario("idle", reading.idle),
@@ -66,7 +77,8 @@ SCENARIOS: tuple[Scenario | Alone, ...] = (
     Scenario("rejoin_many", reading.rejoin_many),
     Alone("start", control.starts),
     Alone("cancel", control.cancels),
-    Alone("takeover", control.takeovers),
-    Alone("fire", control.failures),
-    Alone("stuck", control.stuck),
+    Alone("takeover", control.takeovers, most_rounds=2),
+    Alone("fire", control.failures, most_rounds=1),
+    Alone("stuck", control.stuck, most_rounds=1),
+    *plugged(),
 )

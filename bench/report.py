@@ -80,7 +80,7 @@ def markdown(rows: Sequence[Row], machine: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     about = (
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
-        f"Python {machine['python']}; {libraries}."
+        f"{machine['redis']}, Python {machine['python']}; {libraries}."
     )
     how = "Medians of rounds in which the systems took turns, with the least and the greatest round in brackets."
     left_out = [f"{name} is left out: {why}." for name, why in machine.get("left_out", {}).items()]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from bench.goals import FAULTS
 from bench.load_generator import Unsound
 from bench.measure import Row
+from bench.peers.registry import PEERS
 from bench.registry import SYSTEMS, Alone, Scenario
 from bench.scale import Scale
 
@@ -19,6 +20,8 @@ AT_ONCE = 3
 async def run(scenario: Scenario | Alone, systems: Sequence[str], rounds: int, scale: Scale) -> list[Row]:
     """All rounds of one scenario, one run after the other, each system started afresh for each."""
     rows: list[Row] = []
+    if isinstance(scenario, Alone):
+        rounds = min(rounds, scenario.most_rounds)
     for number in range(rounds):
         for name in taking_part(scenario, systems):
             begun = time.monotonic()
@@ -29,8 +32,8 @@ async def run(scenario: Scenario | Alone, systems: Sequence[str], rounds: int, s
     return rows
 
 
-async def smoke(scenarios: Sequence[Scenario | Alone], systems: Sequence[str], scale: Scale) -> list[Row]:
-    """One run of each, some at once: for what comes out, not for how fast."""
+async def smoke(scenarios: Sequence[Scenario | Alone], systems: Sequence[str], scale: Scale) -> dict[str, list[Row]]:
+    """One run of each, some at once: for what comes out, by scenario, not for how fast."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(scenario: Scenario | Alone, name: str) -> list[Row]:
@@ -43,7 +46,10 @@ async def smoke(scenarios: Sequence[Scenario | Alone], systems: Sequence[str], s
     runs = [(scenario, name) for scenario in reversed(scenarios) for name in taking_part(scenario, systems)]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(scenario, name)) for scenario, name in runs]
-    return [row for task in reversed(tasks) for row in task.result()]
+    made: dict[str, list[Row]] = {scenario.name: [] for scenario in scenarios}
+    for (scenario, _), task in zip(reversed(runs), reversed(tasks), strict=True):
+        made[scenario.name] += task.result()
+    return made
 
 
 def taking_part(scenario: Scenario | Alone, systems: Sequence[str]) -> list[str]:
@@ -57,13 +63,18 @@ async def once(scenario: Scenario | Alone, name: str, scale: Scale) -> list[Row]
     """One run. One that is void is a row that says so, and its faults count."""
     if isinstance(scenario, Alone):
         return await scenario.measure(scale)
-    async with SYSTEMS[name]() as system:
-        try:
+    try:
+        async with SYSTEMS[name]() as system:
             return [*await scenario.measure(system, scale), Row(FAULTS, name, 0.0)]
-        except NotImplementedError as error:
-            return [Row(f"{scenario.name}.run", name, None, f"not possible: {error}")]
-        except Unsound as error:
-            return [Row(f"{scenario.name}.run", name, None, str(error)), Row(FAULTS, name, float(error.faults))]
+    except NotImplementedError as error:
+        return [Row(f"{scenario.name}.run", name, None, f"not possible: {error}")]
+    except Unsound as error:
+        return [Row(f"{scenario.name}.run", name, None, str(error)), Row(FAULTS, name, float(error.faults))]
+    except Exception as error:
+        if name not in PEERS:
+            raise
+        # Somebody else's server that fails must not cost the rest of the run.
+        return [Row(f"{scenario.name}.run", name, None, f"failed: {type(error).__name__}: {error}")]
 
 
 def brief(rows: Sequence[Row]) -> str:

@@ -27,9 +27,10 @@ class Summary:
 
 
 def summarise(rows: Sequence[Row]) -> dict[tuple[str, str], Summary]:
-    """(metric, system) -> its summary, in the order of the rows; the floor's ratio is added where it was measured."""
+    """(metric, system) -> its summary, in the order of the goals; the floor's ratio is added where it was measured."""
+    order = {metric: place for place, metric in enumerate(GOALS)}
     grouped: dict[tuple[str, str], list[Row]] = {}
-    for row in [*rows, *against_floor(rows)]:
+    for row in sorted([*rows, *against_floor(rows)], key=lambda row: order.get(row.metric, len(order))):
         grouped.setdefault((row.metric, row.system), []).append(row)
     return {key: summary(group) for key, group in grouped.items()}
 

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.goals import FAULTS, GOALS, Goal
-from bench.load_generator import encode_requests
-from bench.machine import cpu_ns, parse_cpu_model, parse_pss_kib
+from bench.load_generator import FAULTS as LOAD_FAULTS
+from bench.load_generator import Unsound, encode_requests
+from bench.machine import cpu_ns, parse_cpu_model, parse_pss_kib, parse_server_version
 from bench.measure import Phase, Row
 from bench.naive.system import NaivePublisher
 from bench.ours_publisher import template
 from bench.plots import cumulative, shares_of_goal
 from bench.producer import Producer, Schedule
 from bench.redis_meter import OWN_NAME, PRODUCER_NAME, others
-from bench.registry import SCENARIOS, SYSTEMS, default_systems
+from bench.registry import SCENARIOS, SYSTEMS, Scenario, default_systems
 from bench.report import markdown, write
+from bench.runner import once
+from bench.scale import SMOKE, Scale
+from bench.smoke import missing, not_written
 from bench.stats import percentile
 from bench.summary import summarise
-from bench.systems import Stream, Viewer
+from bench.systems import Stream, System, Viewer
 
-MACHINE: dict[str, Any] = {"cpu": "c", "cores": 2, "kernel": "k", "python": "p", "libraries": {"redis": "5"}}
+MACHINE: dict[str, Any] = {
+    "cpu": "c",
+    "cores": 2,
+    "kernel": "k",
+    "redis": "r",
+    "python": "p",
+    "libraries": {"redis": "5"},
+}
 
 
 @given(
@@ -121,7 +134,9 @@ def test_what_the_system_says_is_read() -> None:
         parse_pss_kib("Rss: 1 kB\n")
     assert parse_cpu_model("processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n") == "Some CPU @ 3 GHz"
     assert parse_cpu_model("") == "unknown"
-    assert cpu_ns(1) >= 0
+    assert parse_server_version("Valkey server v=9.1.2 sha=0:0 bits=64") == "Valkey 9.1.2"
+    assert parse_server_version("Redis server v=7.2.4 sha=0:0") == "Redis 7.2.4"
+    assert cpu_ns(os.getpid()) > 0
     assert others([{"name": OWN_NAME}, {"name": PRODUCER_NAME}, {"name": ""}, {}]) == 2
 
 
@@ -211,9 +226,49 @@ def test_a_figure_says_what_spoils_it(made: Callable[[], Phase], said: str) -> N
     assert made().note == said
 
 
+async def test_a_run_that_fails_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Void with its faults, not possible, or somebody else's failure; ours is raised."""
+
+    @asynccontextmanager
+    async def nothing() -> AsyncGenerator[System]:
+        yield cast("System", None)
+
+    def fails(error: Exception) -> Scenario:
+        async def measure(_system: System, _scale: Scale) -> list[Row]:
+            raise error
+
+        return Scenario("w2", measure)
+
+    monkeypatch.setattr("bench.runner.SYSTEMS", {"ours": nothing, "nchan": nothing})
+    report: dict[str, Any] = dict.fromkeys(("why", "connections", "reached", "tokens", *LOAD_FAULTS), 0)
+    void = await once(fails(Unsound({**report, "gaps": 2, "cut": 1})), "ours", SMOKE)
+    assert [(row.metric, row.value, row.note) for row in void] == [
+        ("w2.run", None, "void: gaps 2, cut 1"),
+        (FAULTS, 3.0, ""),
+    ]
+    assert [row.note for row in await once(fails(NotImplementedError("x")), "ours", SMOKE)] == ["not possible: x"]
+    assert [row.note for row in await once(fails(OSError("y")), "nchan", SMOKE)] == ["failed: OSError: y"]
+    with pytest.raises(OSError, match="y"):
+        await once(fails(OSError("y")), "ours", SMOKE)
+
+
 def test_every_scenario_and_system_has_a_name_of_its_own() -> None:
     """What the command line and the table go by; every goal is a metric's."""
     names = [scenario.name for scenario in SCENARIOS]
     assert len(names) == len(set(names))
     assert set(default_systems()) <= set(SYSTEMS)
     assert all("." in metric for metric in GOALS)
+
+
+def test_a_smoke_run_fails_for_what_is_not_there(tmp_path: Path) -> None:
+    """A scenario without rows, a run without a figure, a fault, a file that was not written."""
+    assert missing({"w2": rounds(FAULTS, "ours", 0.0)}) == []
+    wrong = {
+        "w2": [*rounds("w2.run", "ours", None, note="void: cut 1"), *rounds(FAULTS, "ours", 3.0)],
+        "idle": [],
+    }
+    assert missing(wrong) == ["w2.run, ours: void: cut 1", "ours: 3 events lost or doubled", "idle brought nothing"]
+    write(rounds("idle.kb", "ours", 1.0), MACHINE, tmp_path)
+    (tmp_path / "core.md").write_text("")
+    assert not_written(tmp_path, pictures=False) == ["core.md"]
+    assert "latency.svg" in not_written(tmp_path, pictures=True)
