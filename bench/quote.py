@@ -70,16 +70,21 @@ def capacity() -> str:
 
 
 def prediction() -> str:
-    """The model beside points that it was not fitted to."""
+    """The model beside points that it was not fitted to, of the last run that was kept."""
+    return predicted(curves())
+
+
+def predicted(document: Mapping[str, Any]) -> str:
+    """The same, of any run. Raises :class:`bench.units.NotMeasured`."""
     rows = [
         [
             f"{row['streams']:,} × {row['viewers']:,} × {row['rate']:g}/s",
             part.replace("_", ", "),
-            _amount(part, predicted),
+            _amount(part, expected),
             _amount(part, measured),
-            f"{(predicted / measured - 1) * 100:+.0f} %",
+            f"{(expected / measured - 1) * 100:+.0f} %",
         ]
-        for row, part, predicted, measured in predictions(curves())
+        for row, part, expected, measured in predictions(document)
     ]
     return _table(["load", "what", "predicted", "measured", "off by"], rows)
 

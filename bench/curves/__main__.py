@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,8 +24,9 @@ from bench.curves.workers import NotKept, appending
 from bench.load_generator import Unsound
 from bench.machine import describe, settle
 from bench.naive.system import naive
+from bench.quote import predicted
 from bench.systems import System
-from bench.units import CURVES
+from bench.units import CURVES, NotMeasured
 
 LIMIT_S = 60.0
 """A point that takes longer has hung."""
@@ -61,6 +63,8 @@ async def row(point: Point) -> dict[str, Any]:
         return {**given, "void": str(error)}
     except TimeoutError:
         return {**given, "void": f"not done within {LIMIT_S:g} s"}
+    except Exception as error:  # noqa: BLE001 - one point that breaks must not cost the others
+        return {**given, "void": f"{type(error).__name__}: {error}"}
 
 
 async def run(wanted: Sequence[str], *, quick: bool) -> dict[str, Any]:
@@ -96,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except NoPlots as error:
         print(error)
     print(markdown(document))
+    with contextlib.suppress(NotMeasured):
+        print(f"### The capacity model on the mixed loads\n\n{predicted(document)}")
 
 
 if __name__ == "__main__":

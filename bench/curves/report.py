@@ -44,8 +44,10 @@ _COLUMNS = {"log": _LOG, "workers": _WORKERS}
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """All curves."""
-    return "\n".join(f"### {TITLES[name][0]}\n\n{TITLES[name][1]}\n\n{table(document, name)}" for name in TITLES)
+    """All curves that have points."""
+    measured = {row["curve"] for row in document["points"]}
+    shown = [name for name in TITLES if name in measured]
+    return "\n".join(f"### {TITLES[name][0]}\n\n{TITLES[name][1]}\n\n{table(document, name)}" for name in shown)
 
 
 def table(document: Mapping[str, Any], curve: str) -> str:

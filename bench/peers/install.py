@@ -6,6 +6,7 @@ lock with exact versions and hashes. Both are looked for first, so that a second
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,9 +30,16 @@ def resumable_stream_missing() -> str | None:
     """Why resumable-stream can't run here; ``None`` = it can."""
     if shutil.which("node") is None:
         return "needs Node.js"
-    if not (SERVER / "node_modules" / "resumable-stream").is_dir():
+    wanted: dict[str, str] = json.loads((SERVER / "package.json").read_text())["dependencies"]
+    if any(_installed(name) != version for name, version in wanted.items()):
         return "needs npm ci in bench/peers/resumable-stream"
     return None
+
+
+def _installed(package: str) -> str | None:
+    """The version that stands in node_modules."""
+    path = SERVER / "node_modules" / package / "package.json"
+    return json.loads(path.read_text())["version"] if path.exists() else None
 
 
 def install_nchan() -> None:

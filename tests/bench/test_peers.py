@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -43,6 +45,13 @@ def test_the_lock_of_the_package_names_no_host() -> None:
     packages = {name: entry for name, entry in json.loads(lock)["packages"].items() if name}
     assert all("integrity" in entry for entry in packages.values())
     assert {f"node_modules/{name}" for name in manifest["dependencies"]} <= set(packages)
+
+
+def test_the_server_round_the_package_can_be_parsed() -> None:
+    """By Node itself; whether it serves is seen by every run of the bench that has it."""
+    node = shutil.which("node")
+    assert node is not None, "node is needed, as it is for the examples of the documents"
+    subprocess.run([node, "--check", str(SERVER / "server.mjs")], check=True, timeout=20)
 
 
 @given(st.integers(0, 20), st.lists(st.integers(0, 400), max_size=8))
