@@ -4,16 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+BENCH := $(VENV)/.bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PYTEST := $(BIN)/python -m pytest
 # Three on two cores: many tests wait for timeouts of servers rather than for the processor.
 LOAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench docs check lock clean
+.PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench bench-smoke bench-curves docs check lock clean
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
@@ -26,6 +27,10 @@ $(RUNTIME): requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@$(PIP) install --no-deps -r requirements-dev.lock
+	@touch $@
+
+$(BENCH): requirements-bench.lock $(DEV)
+	@$(PIP) install --no-deps -r requirements-bench.lock
 	@touch $@
 
 setup: $(DEV) ## Make .venv with everything development needs
@@ -67,20 +72,30 @@ chaos: $(DEV) ## A fleet under every fault: MINUTES=4, SEED= replays a run; the 
 golden: $(DEV) ## Rewrite the golden files from what the code says now
 	@REGOLD=1 $(PYTEST) -q -m golden -p no:randomly
 
-bench: $(DEV) ## Measure: latencies of the main job against stock arq, and of failure
-	@$(BIN)/python -m bench
-	@$(BIN)/python -m bench.fire
+bench: $(BENCH) ## Measure the table of goals, half an hour at most: ONLY=w1_20k,w2 SYSTEMS=naive,ours ROUNDS=3
+	@$(BIN)/python -m bench.peers.install
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(BIN)/python -m bench.quote
+
+bench-smoke: $(BENCH) ## The same with tiny loads, a minute at most: whether the harness works, not how fast anything is
+	@$(BIN)/python -m bench --smoke --systems naive,ours
+
+bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots and tables go to bench/results/
+	@$(BIN)/python -m bench.curves
+	@$(BIN)/python -m bench.quote
 
 docs: $(RUNTIME) ## Write the generated documents anew
 	@$(BIN)/python docs/generate.py
 
-check: lint types test coverage contract browser chaos ## Exactly what CI runs
+check: lint types test coverage contract browser chaos bench-smoke ## Exactly what CI runs
 
 lock: $(DEV) ## Compile the locks from pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--allow-unsafe -o requirements.lock pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--allow-unsafe --extra dev -o requirements-dev.lock pyproject.toml
+	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--allow-unsafe --extra bench -c requirements-dev.lock -o requirements-bench.lock pyproject.toml
 
 clean: ## Remove what the targets made
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

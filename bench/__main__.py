@@ -1,84 +1,80 @@
-"""``python -m bench``: the main job's latencies, as a table and as JSON in bench/results/."""
+"""``python -m bench``: the table of goals, measured."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
-import os
-import platform
 import sys
 import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from bench import cancel, start, takeover
-from bench.stats import percentile, row
-from broker.client import Broker
-from broker.settings import Settings
-from rejoinder.dev import DevStack
-from rejoinder.embedded import EmbeddedServer
-from worker.main import serve
+from bench import machine
+from bench.measure import Row
+from bench.peers.registry import skipped
+from bench.registry import SCENARIOS, SYSTEMS, Alone, Scenario, default_systems
+from bench.report import write
+from bench.runner import run, smoke
+from bench.scale import FULL, QUICK, SMOKE
+from bench.smoke import missing, not_written
 
 RESULTS = Path(__file__).parent / "results"
 
 
-async def starts(rounds: int) -> tuple[list[float], list[float]]:
-    """Submit -> start, in a worker of this process."""
-    async with EmbeddedServer() as server:
-        settings = Settings(redis_url=server.url, log_level="warning")
-        stop = asyncio.Event()
-        work = asyncio.get_running_loop().create_task(serve(settings, environ={}, stop=stop))
-        async with Broker(settings) as broker:
-            measured = await start.measure(broker, server.port, rounds)
-        stop.set()
-        await work
-    return measured
+def parse() -> argparse.Namespace:
+    """The command line."""
+    names = [scenario.name for scenario in SCENARIOS]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", default=",".join(names), help=f"scenarios, of {', '.join(names)}")
+    parser.add_argument("--systems", default=",".join(default_systems()), help=f"of {', '.join(SYSTEMS)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="shorter rounds, for work on one figure")
+    parser.add_argument("--smoke", action="store_true", help="tiny rounds that only show that everything works")
+    parser.add_argument("--out", type=Path, help="where the results go; default: bench/results for a whole run")
+    told = parser.parse_args()
+    for value, known in ((told.only, names), (told.systems, SYSTEMS)):
+        unknown = set(value.split(",")) - set(known)
+        if unknown:
+            parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return told
 
 
-async def cancels(rounds: int) -> tuple[list[float], list[int]]:
-    """Cancel -> hang-up, through two nodes and a worker."""
-    upstream = cancel.Upstream()
-    await upstream.open()
+async def main(told: argparse.Namespace) -> list[str]:
+    """Run what is asked for, print the table, write the results; answers what is wrong with them."""
+    wanted, systems = told.only.split(","), told.systems.split(",")
+    scale = QUICK if told.quick else FULL
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in wanted]
+    if told.smoke:
+        return await try_all(scenarios, systems, told.out)
+    rows: list[Row] = []
+    for scenario in scenarios:
+        rows += await run(scenario, systems, told.rounds, scale)
+    whole = len(wanted) == len(SCENARIOS) and scale is FULL
+    out = told.out or (RESULTS if whole else None)
+    print("\n" + write(rows, {**machine.describe(), "left_out": skipped()}, out))
+    void = [row for row in rows if row.metric.endswith(".run") and row.note.startswith("void") and is_ours(row.system)]
+    return [f"VOID: {row.metric.partition('.')[0]}, {row.system}: {row.note}" for row in void]
+
+
+async def try_all(scenarios: Sequence[Scenario | Alone], systems: Sequence[str], out: Path | None) -> list[str]:
+    """A smoke run; answers what does not work."""
+    made = await smoke(scenarios, systems, SMOKE)
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "rejoinder.toml"
-        config.write_text(f'[providers.local]\nbase_url = "http://127.0.0.1:{upstream.port}/v1"\n')
-        async with DevStack(port=0, isolated=True, env={"REJOINDER_CONFIG": str(config)}) as stack:
-            measured = await cancel.measure(stack.url, "local/m", upstream, rounds)
-    await upstream.close()
-    return measured
+        where = out or Path(folder)
+        write([row for rows in made.values() for row in rows], machine.describe(), where)
+        pictures = find_spec("matplotlib") is not None and any(scenario.name == "w2" for scenario in scenarios)
+        return [*missing(made), *(f"{name} was not written" for name in not_written(where, pictures=pictures))]
 
 
-async def takeovers(rounds: int) -> list[float]:
-    """Kill -9 -> the successor's start."""
-    async with EmbeddedServer() as server, Broker(Settings(redis_url=server.url)) as broker:
-        return await takeover.measure(broker, server.url, rounds)
-
-
-async def main(scale: int) -> None:
-    """Run everything, print the table, keep the figures."""
-    ours, stock = await starts(40 * scale)
-    closed, again = await cancels(50 * scale)
-    taken = await takeovers(2 * scale)
-    lines = [
-        "| what (ms) | n | p50 | p99 | max | goal |",
-        "|---|---|---|---|---|---|",
-        row("submit → start, Rejoinder", ours, "≤ 5 / ≤ 20"),
-        row("submit → start, stock arq", stock, "-"),
-        row("cancel → provider socket closed", closed, "p99 ≤ 200"),
-        row(f"kill -9 → second worker started, lease {takeover.LEASE_S} s", taken, "max ≤ 4000"),
-    ]
-    print("\n".join(lines))
-    print(f"\nsecond cancels answered 200: {again.count(200)} of {len(again)}")
-    RESULTS.mkdir(exist_ok=True)
-    figures = {
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
-        "ms": {
-            name: {"n": len(values), "p50": percentile(values, 0.5), "p99": percentile(values, 0.99)}
-            for name, values in {"start": ours, "start_stock_arq": stock, "cancel": closed, "takeover": taken}.items()
-        },
-    }
-    (RESULTS / "main-job.json").write_text(json.dumps(figures, indent=2) + "\n")
-    (RESULTS / "main-job.md").write_text("\n".join(lines) + "\n")
+def is_ours(system: str) -> bool:
+    """Whether a void run of this system is a failure of the product; a peer may lose what it likes."""
+    return system.startswith("ours")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
+    machine.settle()
+    wrong = asyncio.run(main(parse()))
+    for line in wrong:
+        print(line, file=sys.stderr)
+    sys.exit(1 if wrong else 0)

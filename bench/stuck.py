@@ -22,10 +22,10 @@ READERS = 50
 _SETTLE_S = 3.0
 
 
-async def stuck_readers() -> list[float]:
-    """KiB a reader in the process and in the kernel's send buffers, once for each of three rounds."""
+async def stuck_readers(events: int = EVENTS, at_once: int = READERS, rounds: int = 3) -> list[float]:
+    """KiB a reader in the process and in the kernel's send buffers, once for each round."""
     async with EmbeddedServer() as server:
-        generation = await _long_log(server.url)
+        generation = await _long_log(server.url, events)
         port = free_port()
         node = _start(server.url, "api", "--port", str(port))
         try:
@@ -34,12 +34,12 @@ async def stuck_readers() -> list[float]:
             warm = [_reader(port, generation)]
             await asyncio.sleep(_SETTLE_S)
             costs: list[float] = []
-            for _ in range(3):
+            for _ in range(rounds):
                 before = _rss_kib(node.pid)
-                readers = [_reader(port, generation) for _ in range(READERS)]
+                readers = [_reader(port, generation) for _ in range(at_once)]
                 await asyncio.sleep(_SETTLE_S)
-                queued = _send_queues_kib(port) / (READERS + 1)
-                costs.append((_rss_kib(node.pid) - before) / READERS + queued)
+                queued = _send_queues_kib(port) / (at_once + 1)
+                costs.append((_rss_kib(node.pid) - before) / at_once + queued)
                 for reader in readers:
                     reader.close()
                 await asyncio.sleep(_SETTLE_S)
@@ -50,9 +50,9 @@ async def stuck_readers() -> list[float]:
     return costs
 
 
-async def _long_log(url: str) -> str:
+async def _long_log(url: str, events: int) -> str:
     worker = _start(url, "worker")
-    options = {"tokens": EVENTS, "rate": 0}
+    options = {"tokens": events, "rate": 0}
     wanted = GenerationRequest.model_validate(
         {"model": "demo/demo-1", "input": "x", "provider_options": options, "delivery": {"batch": "none"}}
     )
@@ -61,7 +61,7 @@ async def _long_log(url: str) -> str:
         record = await broker.wait(made.record.id, 120)
         if record.status != "completed" or record.last_event_id is None:
             raise RuntimeError(f"the long log ended as {record.status}: {record.error}")
-        if int(record.last_event_id.split("-")[1]) < EVENTS:
+        if int(record.last_event_id.split("-")[1]) < events:
             raise RuntimeError(f"the long log is too short: {record.last_event_id}")
     worker.terminate()
     await asyncio.to_thread(worker.wait)

@@ -3,6 +3,7 @@
 The line before a block is a comment that no reader sees: ``<!-- run: GROUP; expect: A | B -->`` runs it (blocks of one
 group and document share directory and variables), ``<!-- serve: NAME -->`` starts it and stops it in order,
 ``<!-- make: TARGET -->`` is a target that CI runs. ``<!-- restart: GROUP -->`` restarts the group's service first.
+``<!-- long: NAME -->`` takes minutes: that what it calls exists is all that is tested.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """``run``, ``serve``, ``make``, or empty."""
-        return next((kind for kind in ("run", "serve", "make") if kind in self.directives), "")
+        """``run``, ``serve``, ``make``, ``long``, or empty."""
+        return next((kind for kind in ("run", "serve", "make", "long") if kind in self.directives), "")
 
     @property
     def group(self) -> str:

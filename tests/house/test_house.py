@@ -13,6 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("broker", "worker", "api", "rejoinder")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BENCH = sorted(
+    path
+    for kind in ("*.py", "*.c", "*.h", "*.mjs")
+    for path in (ROOT / "bench").rglob(kind)
+    if "node_modules" not in path.parts
+)
 SCRIPTS = sorted((ROOT / "broker" / "lua").glob("*.lua"))
 MAX_LINES = 300
 MAX_FUNCTION = 40
@@ -23,13 +29,13 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *TESTS, *SCRIPTS], ids=name)
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS, *SCRIPTS, *BENCH], ids=name)
 def test_files_stay_short(path: Path) -> None:
     """Past 300 lines a file holds a second idea."""
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
+@pytest.mark.parametrize("path", [*SOURCES, *(path for path in BENCH if path.suffix == ".py")], ids=name)
 def test_functions_stay_short(path: Path) -> None:
     """Past 40 lines of code, docstring not counted, a function holds a second idea."""
     long: list[str] = []
@@ -74,7 +80,7 @@ def test_tests_wait_for_conditions() -> None:
 def test_nothing_is_left_unfinished() -> None:
     """Marks of unfinished work have no place on main."""
     marks = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
-    assert [name(path) for path in [*SOURCES, *TESTS, *SCRIPTS] if marks.search(path.read_text())] == []
+    assert [name(path) for path in [*SOURCES, *TESTS, *SCRIPTS, *BENCH] if marks.search(path.read_text())] == []
 
 
 def test_every_ruff_ignore_has_a_reason() -> None:
@@ -86,13 +92,15 @@ def test_every_ruff_ignore_has_a_reason() -> None:
     assert [line for line in by_file if not line.endswith(("= [", "]")) and "#" not in line] == []
     assert [line for line in by_file if line.endswith('"]')] == [], "a one-line list has its reason behind it"
     bare = re.compile(r"#\s*noqa(?::\s*[A-Z0-9, ]+)?\s*$", re.MULTILINE)
-    assert [name(path) for path in [*SOURCES, *TESTS] if bare.search(path.read_text())] == []
+    assert [name(path) for path in [*SOURCES, *TESTS, *BENCH] if bare.search(path.read_text())] == []
 
 
 def test_ignores_of_the_type_checker_name_their_rule() -> None:
     """A bare ignore would hide the next error on that line too."""
     bare = re.compile(r"#\s*(?:pyright:\s*ignore(?!\[)|type:\s*ignore)")
-    found = [name(path) for path in [*SOURCES, *TESTS] if path != Path(__file__) and bare.search(path.read_text())]
+    found = [
+        name(path) for path in [*SOURCES, *TESTS, *BENCH] if path != Path(__file__) and bare.search(path.read_text())
+    ]
     assert found == []
 
 

@@ -1,0 +1,1 @@
+"""What people write by hand, to compare with."""
