@@ -14,7 +14,7 @@ from broker.position import START, Position
 from broker.record import ENDED, Status
 from broker.redis import Redis, text, unavailable
 from broker.rows import Row
-from broker.scripts import AppendReply, Claim, Ending, Fence, FieldValue, Refusal, Scripts
+from broker.scripts import AppendHead, AppendReply, Claim, Ending, Fence, FieldValue, Refusal, Scripts
 
 PAGE_ENTRIES = 500
 
@@ -68,25 +68,13 @@ class StreamLog:
         """Whether :meth:`post` works here."""
         return self._scripts.lane is not None
 
-    def post_head(self, generation: str, fence: Fence) -> tuple[Any, ...]:
+    def post_head(self, generation: str, fence: Fence) -> AppendHead:
         """What :meth:`post` takes first: made once for each owner."""
         return self._scripts.append_head(generation, fence)
 
-    def post(
-        self,
-        head: tuple[Any, ...],
-        first: int,
-        entries: Sequence[FieldValue],
-        done: Callable[[AppendReply | None], None],
-        *,
-        lease_ms: int | None,
-        started: str = "",
-        first_token: bool = False,
-    ) -> None:
+    def post(self, command: bytes, done: Callable[[Any], None]) -> None:
         """Append without waiting: :meth:`broker.scripts.Scripts.post_append`."""
-        self._scripts.post_append(
-            head, first, entries, done, lease_ms=lease_ms, started=started, first_token=first_token
-        )
+        self._scripts.post_append(command, done)
 
     async def end(
         self,

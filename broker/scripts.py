@@ -9,16 +9,13 @@ from typing import Any, Literal
 
 from broker.keys import Keys
 from broker.lane import Lane
-from broker.link import pack
+from broker.packed import AppendHead, AppendReply, Fence, FieldValue, append_head, append_reply
 from broker.position import Position
 from broker.redis import Redis, text, unavailable
 from broker.safety import Safety
 
 _LUA = files("broker") / "lua"
 _NEEDS_COMPARE = frozenset({"append", "end"})
-
-FieldValue = tuple[bytes, bytes]
-"""One compact entry, see :func:`broker.events.encode_entry`."""
 
 
 def source(name: str) -> str:
@@ -66,25 +63,6 @@ class Refusal:
 
     kind: Literal["busy", "ended", "gone", "lost"]
     wait_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """What every append carries to prove that it comes from the current owner."""
-
-    owner: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class AppendReply:
-    """``top`` for ``behind``; ``cancel``, the reason somebody asked for, for ``ok``; ``kept`` for a terminal entry."""
-
-    kind: Literal["ok", "fenced", "ended", "behind", "diverged", "gone"]
-    cancel: str = ""
-    top: Position | None = None
-    kept: bool = True
-    """It has arrived wherever :class:`Safety` wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,41 +172,21 @@ class Scripts:
         mark = "1" if first_token else ""
         flat = [part for entry in entries for part in entry]
         args = (fence.owner, fence.epoch, first, lease, self._keys.channel(generation), started, mark, *flat)
-        return _append_reply(await self._run("append", self._log_keys(generation), *args))
+        return append_reply(await self._run("append", self._log_keys(generation), *args))
 
-    def append_head(self, generation: str, fence: Fence) -> tuple[Any, ...]:
-        """What all posted appends of one owner begin with."""
+    def append_head(self, generation: str, fence: Fence) -> AppendHead:
+        """What all posted appends of one owner have in common, packed once."""
         script: Any = self._scripts["append"]
-        names = self._log_keys(generation)
-        head = ("EVALSHA", script.sha, len(names), *names, fence.owner, fence.epoch)
-        return (*head, self._keys.channel(generation))
+        return append_head(script.sha, self._log_keys(generation), fence, self._keys.channel(generation))
 
-    def post_append(
-        self,
-        head: tuple[Any, ...],
-        first: int,
-        entries: Sequence[FieldValue],
-        done: Callable[[AppendReply | None], None],
-        *,
-        lease_ms: int | None,
-        started: str = "",
-        first_token: bool = False,
-    ) -> None:
-        """:meth:`append` without waiting. ``done`` gets the reply; None = it may have run or not, ask again.
+    def post_append(self, command: bytes, done: Callable[[Any], None]) -> None:
+        """Send what :func:`broker.packed.pack_append` made, without waiting.
 
-        Raises ``RuntimeError`` without a lane.
+        ``done`` gets what :func:`broker.packed.read_append` reads. Raises ``RuntimeError`` without a lane.
         """
         if self.lane is None:
             raise RuntimeError("there is no lane to post on")
-        lease = "" if lease_ms is None else lease_ms
-        command = [*head[:-1], first, lease, head[-1], started, "1" if first_token else ""]
-        for entry in entries:
-            command += entry
-
-        def heard(reply: Any) -> None:
-            done(None if isinstance(reply, Exception) else _append_reply(reply))
-
-        self.lane.post(pack(*command), heard)
+        self.lane.post(command, done)
 
     async def end(
         self,
@@ -246,7 +204,7 @@ class Scripts:
         args = (fence.owner, fence.epoch, first, self._keys.channel(generation), ending.status, ending.head, tokens)
         more = (ending.usage, ending.error, ending.finish_reason, "1" if first_token else "")
         reply, kept = await self._run_safely("end", self._log_keys(generation), *args, *more, *flat)
-        return replace(_append_reply(reply), kept=kept)
+        return replace(append_reply(reply), kept=kept)
 
     async def cancel(self, generation: str, reason: str, head: bytes) -> Literal["gone", "ended", "asked", "cancelled"]:
         """Ask the owner to stop, or end the log where it has none."""
@@ -275,10 +233,3 @@ class Scripts:
         names = [keys.job(generation), keys.log(generation), keys.viewers(generation)]
         unwatched, limit = await self._run("watch", names, node, "" if hold_ms is None else hold_ms)
         return int(unwatched), int(limit)
-
-
-def _append_reply(reply: list[Any]) -> AppendReply:
-    kind: Any = text(reply[0])
-    if kind == "behind":
-        return AppendReply(kind, top=Position(int(reply[1]), int(reply[2])))
-    return AppendReply(kind, cancel=text(reply[1]) if len(reply) > 1 else "")

@@ -15,7 +15,7 @@ APPEND_ENTRIES = 500
 APPEND_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Portion:
     """What one append carries."""
 
@@ -70,11 +70,17 @@ class Held:
             self._begins[len(self._entries)] = event.mode, event.attempt
         elif self._token_at is None and isinstance(event, DELTA_TYPES):
             self._token_at = len(self._entries)
-        self._add([encode_entry(event)])
+        entry = encode_entry(event)
+        self._entries.append(entry)
+        size = len(entry[1])
+        self.bytes += size
+        self.unwritten_bytes += size
 
     def portion(self) -> Portion:
         """What to write next; a beginning stands first in its portion, so that the script can note it."""
         at, size = self._written, 0
+        if len(self._entries) - at == 1 and at not in self._begins:
+            return Portion(self.next_seq, self._entries[at:], "", first_token=self._token_at == at)
         entries: list[FieldValue] = []
         for entry in self._entries[at : at + APPEND_ENTRIES]:
             begins = at + len(entries) in self._begins
@@ -127,10 +133,13 @@ class Held:
             self.unwritten_bytes += len(entry[1])
 
     def _move(self, written: int) -> None:
-        low, high = sorted((written, self._written))
-        size = self._size(low, high)
-        self.unwritten_bytes += size if written < self._written else -size
-        self._written = written
+        before, self._written = self._written, written
+        if written == before + 1:
+            self.unwritten_bytes -= len(self._entries[before][1])
+        elif written >= before:
+            self.unwritten_bytes -= self._size(before, written)
+        else:
+            self.unwritten_bytes += self._size(written, before)
 
     def _size(self, start: int, stop: int) -> int:
         return sum(len(value) for _, value in self._entries[start:stop])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.log import StreamLog
-from broker.scripts import AppendReply, Fence
+from broker.packed import AppendHead, AppendReply, Fence, pack_append, read_append
 from worker.held import Held, Portion
 
 Taken = Callable[[Portion, AppendReply, bool], None]
@@ -37,7 +37,7 @@ class Posts:
         self._lease_ms = lease_ms
         self._taken = taken
         self._trouble = trouble
-        self._head: tuple[Any, ...] = ()
+        self._head: AppendHead | None = None
         self._open = False
         self._flight: Portion | None = None
         self._renews = False
@@ -63,22 +63,21 @@ class Posts:
 
     def go(self) -> None:
         """Post what waits, if the way is open and free."""
-        if not self._open or self._flight is not None or self._held.all_written:
+        if not self._open or self._flight is not None or self._held.all_written or self._head is None:
             return
         portion = self._flight = self._held.portion()
         lease_ms = self._lease_ms()
         self._renews = lease_ms is not None
+        first, started, first_token = portion.first, portion.started, portion.first_token
         self._log.post(
-            self._head,
-            portion.first,
-            portion.entries,
+            pack_append(
+                self._head, first, portion.entries, lease_ms=lease_ms, started=started, first_token=first_token
+            ),
             self._heard,
-            lease_ms=lease_ms,
-            started=portion.started,
-            first_token=portion.first_token,
         )
 
-    def _heard(self, reply: AppendReply | None) -> None:
+    def _heard(self, answer: Any) -> None:
+        reply = read_append(answer)
         portion, self._flight = self._flight, None
         if portion is not None and reply is not None and reply.kind == "ok":
             self._taken(portion, reply, self._renews)

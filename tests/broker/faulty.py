@@ -7,11 +7,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
+import hiredis
+from redis.exceptions import NoScriptError, RedisError
+
 from broker.client import Broker
 from broker.errors import Fenced, LogUnavailable
 from broker.events import ContentEvent, Mode
 from broker.log import StreamLog
-from broker.scripts import AppendReply, Claim, Ending, Fence, FieldValue, Refusal
+from broker.scripts import AppendReply, Claim, Ending, Fence, FieldValue, Refusal, source
 from tests.broker.store import Store
 from tests.support.snapshot import Snapshot, restore, take
 from tests.support.waiting import wait_until
@@ -20,6 +23,8 @@ from worker.held import Origin
 from worker.writer import LogWriter
 
 T = TypeVar("T")
+_CONSTANT_WORDS = 13
+"""Of an append, in front of its entries."""
 Fault: TypeAlias = Literal["none", "refuse", "lose", "forget-some", "forget-all"]
 """refuse: the request is lost · lose: the reply is lost · forget: a failover to a replica from before some, or before
 all of this writer's appends."""
@@ -85,29 +90,27 @@ class FaultyLog(StreamLog):
         """As the test says."""
         return self.posts
 
-    def post_head(self, generation: str, fence: Fence) -> tuple[Any, ...]:
-        """Whose appends they are."""
-        return generation, fence
-
-    def post(
-        self,
-        head: tuple[Any, ...],
-        first: int,
-        entries: Sequence[FieldValue],
-        done: Callable[[AppendReply | None], None],
-        **how: Any,
-    ) -> None:
+    def post(self, command: bytes, done: Callable[[Any], None]) -> None:
         """The same append, with the same faults, answered in a callback."""
+
+        async def execute() -> Any:
+            redis: Any = self.store.redis
+            try:
+                return await redis.execute_command(*_words(command))
+            except NoScriptError:
+                await redis.script_load(source("append"))
+                return await redis.execute_command(*_words(command))
 
         async def send() -> None:
             try:
-                reply = await self.append(head[0], head[1], first, entries, **how)
-            except LogUnavailable:
-                done(None)
+                reply = await self._play(execute)
+            except (LogUnavailable, RedisError) as error:
+                done(error)
             else:
                 done(reply)
 
         self.posted += 1
+        self.appended.append((len(_words(command)) - _CONSTANT_WORDS) // 2)
         task = asyncio.get_running_loop().create_task(send())
         self._posting.add(task)
         task.add_done_callback(self._posting.discard)
@@ -121,6 +124,12 @@ class FaultyLog(StreamLog):
     async def release(self, generation: str, fence: Fence) -> bool:
         """The hand-over, perhaps."""
         return await self._play(lambda: super(FaultyLog, self).release(generation, fence))
+
+
+def _words(command: bytes) -> list[bytes]:
+    parser: Any = hiredis.Reader()
+    parser.feed(command)
+    return parser.gets()
 
 
 async def open_writer(
