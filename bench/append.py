@@ -1,4 +1,4 @@
-"""What a token costs the worker that appends it: ``python -m bench.append [seconds]``.
+"""What a token costs the worker that appends it: ``python -m bench.append [seconds]``, and a row of the core table.
 
 One process writes 1,000 streams at 20 tokens a second each, every token an append of its own: through the worker's own
 writers (with everything they do: batching, fencing, keeping what was said, leases), posted and awaited, and as it is
@@ -20,6 +20,8 @@ from typing import Any, cast
 
 import uvloop
 
+from bench.measure import Row
+from bench.scale import Scale
 from broker.client import Broker
 from broker.events import TextDelta
 from broker.garbage import look_rarely
@@ -173,6 +175,19 @@ async def measure(seconds: float, streams: int = STREAMS, rate: int = RATE) -> l
             return [Cost(c.name, c.worker_us - own, c.redis_us, c.tokens) for c in costs]
     finally:
         os.sched_setaffinity(0, cores)
+
+
+async def run(scale: Scale) -> list[Row]:
+    """Rows of the core table, and of how it would be without the fast path."""
+    costs = await measure(scale.seconds(10.0), scale.of(STREAMS))
+    names = {"ours, direct": ("append.worker_us", "ours"), "ours, plain": ("append.plain_us", "ours")}
+    rows: list[Row] = []
+    for cost in costs:
+        metric, system = names.get(cost.name, ("append.worker_us", cost.name))
+        rows.append(Row(metric, system, cost.worker_us, raw={"tokens": cost.tokens}))
+        redis_name = metric.replace("worker_us", "redis_us").replace("plain_us", "plain_redis_us")
+        rows.append(Row(redis_name, system, cost.redis_us))
+    return rows
 
 
 async def _nothing() -> None:

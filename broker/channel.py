@@ -125,10 +125,14 @@ class Subscription(Hints):
 class Channel:
     """The viewers of one log in this process; ``left`` is awaited when the last one leaves."""
 
+    __slots__ = ("_alone", "_crowd", "_follower", "_left", "_waiting", "generation", "heard", "leased", "ready", "seen")
+
     def __init__(self, generation: str, left: Callable[[Channel], Awaitable[None]]) -> None:
         self.generation = generation
         self._left = left
-        self.ready = asyncio.Event()
+        self.ready = False
+        """Redis has confirmed the subscription, on the connection there is now."""
+        self._waiting: list[asyncio.Future[None]] = []
         self.seen: Position | None = None
         """The last entry a notice or the audit spoke of."""
         self.heard = False
@@ -140,6 +144,22 @@ class Channel:
 
     def __len__(self) -> int:
         return len(self._alone) + len(self._crowd)
+
+    def confirm(self) -> None:
+        """The subscription stands; what was written before it may have been missed."""
+        self.ready = True
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting = []
+        self.wake()
+
+    async def confirmed(self) -> None:
+        """Return once the subscription stands."""
+        while not self.ready:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
 
     def enter(self) -> Subscription:
         """One more viewer."""

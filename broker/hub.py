@@ -107,8 +107,8 @@ class Hub:
     async def ready(self, generation: str) -> None:
         """Return once Redis has confirmed the subscription."""
         channel = self._channels.get(generation)
-        if channel is not None and not channel.ready.is_set():
-            await channel.ready.wait()
+        if channel is not None:
+            await channel.confirmed()
 
     async def count_viewers(self, generation: str) -> None:
         """Hold a viewers' lease for this log as long as it has a viewer here (decision 12)."""
@@ -127,8 +127,7 @@ class Hub:
         """Redis has confirmed it; what was written before may have been missed."""
         here = self._by_name.get(channel)
         if here is not None:
-            here.ready.set()
-            here.wake()
+            here.confirm()
 
     def heard(self, messages: list[tuple[bytes, bytes]]) -> None:
         """All that one read of the connection brought, joined for each log."""
@@ -144,7 +143,7 @@ class Hub:
     def lost(self) -> None:
         """The connection broke: nothing is subscribed any more."""
         for channel in self._channels.values():
-            channel.ready.clear()
+            channel.ready = False
 
     # -- what is done every now and then --------------------------------------------------------------------------
 

@@ -119,10 +119,13 @@ class LogWriter:
 
     def _on_due(self) -> None:
         self._due = None
+        self._flush_due()
+        self._go()
+
+    def _flush_due(self) -> None:
         due_at = self._batcher.due_at
         if due_at is not None and due_at <= self._clock():
             self._flush()
-        self._go()
 
     def look(self) -> None:
         """Ask Redis now whether a cancel is wanted."""
@@ -152,9 +155,8 @@ class LogWriter:
             await self._patience.retried(self._turn)
 
     async def _turn(self) -> None:
+        self._flush_due()
         now = self._clock()
-        if self._batcher.due_at is not None and self._batcher.due_at <= now:
-            self._flush()
         renew_at = self.renewed_at + self._lease_s / 3
         posts = self._posts
         quiet = now < renew_at and self._looked == self._looks
@@ -204,8 +206,7 @@ class LogWriter:
 
     def _renewal(self) -> int | None:
         """The lease that a posted append asks for: none, where it was renewed a moment ago."""
-        fresh = self._clock() - self.renewed_at < self._lease_s / 6
-        return None if fresh else int(self._lease_s * 1000)
+        return None if self._clock() - self.renewed_at < self._lease_s / 6 else int(self._lease_s * 1000)
 
     def _on_trouble(self) -> None:
         self._in_trouble = True
@@ -230,14 +231,14 @@ class LogWriter:
         """The server forgot our claim: claim again, void what stands there, say everything again. No new call."""
         try:
             self._fence, claim = await self._reclaim()
-            if self._posts is not None:
-                self._posts.own(self._fence)
         except LogUnavailable:
             raise
         except RejoinderError as error:
             self._stop(error)
             return
         _log.warning("%s: the server forgot our claim, starting over as attempt %d", self.generation, claim.attempt)
+        if self._posts is not None:
+            self._posts.own(self._fence)
         self.attempt = claim.attempt
         started = Started(claim.attempt, "restart", self._origin.provider, self._origin.model)
         self._held.start_over(claim.top.seq + 1, started)
