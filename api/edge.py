@@ -7,6 +7,7 @@ that while a stream lives, possibly for hours, the layers of the framework under
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +20,7 @@ from api.limits import Body
 from api.node import Node, node_name
 from api.shortcut import shortcut
 from api.stream_response import EventStream
-from api.wire import BrokenOff
+from api.wire import EXTENSION, BrokenOff, Connection
 from api.wire import Headers as RawHeaders
 from broker.errors import RejoinderError
 
@@ -42,7 +43,13 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         stream = await self._request(scope, receive, send)
-        if stream is not None:
+        if stream is None:
+            return
+        extensions: dict[str, Any] = scope.get("extensions") or {}
+        connection: Connection | None = extensions.get(EXTENSION)
+        if connection is not None:
+            connection.stream = stream
+        else:
             await stream(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> EventStream | None:

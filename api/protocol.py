@@ -35,6 +35,10 @@ _SET = asyncio.Event()
 _SET.set()
 
 
+_KEPT = frozenset({"type", "method", "http_version"})
+"""Of a request, what the response still needs once it has begun."""
+
+
 class _Flow(FlowControl):
     """uvicorn's, with an event only once somebody may have to wait."""
 
@@ -62,11 +66,12 @@ class _Pipeline(list[Any]):
 class HTTPConnection:
     """One request's hold on its connection: ``api.wire.Connection`` for this server."""
 
-    __slots__ = ("_cycle", "_protocol")
+    __slots__ = ("_cycle", "_protocol", "stream")
 
     def __init__(self, protocol: HTTPProtocol, cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
         self._cycle = cycle
+        self.stream: ASGIApp | None = None
 
     @property
     def writable(self) -> bool:
@@ -96,7 +101,11 @@ class HTTPConnection:
             return
         self._protocol.lost = lost
         # Nobody will ask for the request's head or body any more.
-        del self._cycle.scope["headers"][:]  # pyright: ignore[reportIndexIssue]
+        scope: dict[str, Any] = self._cycle.scope  # pyright: ignore[reportAssignmentType]
+        for key in [key for key in scope if key not in _KEPT]:
+            del scope[key]
+        self._protocol.url = b""
+        self._protocol.headers = []
         self._cycle.message_event = _SET
         # uvicorn may have stopped reading for the sake of a large body, and would not hear of the end.
         self._protocol.flow.resume_reading()
@@ -183,7 +192,9 @@ class HTTPProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         scope: dict[str, Any] = cycle.scope  # pyright: ignore[reportAssignmentType]
-        scope["extensions"] = {EXTENSION: HTTPConnection(self, cycle)}
+        connection = HTTPConnection(self, cycle)
+        scope["extensions"] = {EXTENSION: connection}
+        app = _serving(app, connection)
         # HTTP/1.0 knows no chunks (RFC 9112, 6.1): its body ends with the connection.
         super()._start_asgi_task(cycle, _unchunked(app, cycle) if scope["http_version"] == "1.0" else app)  # pyright: ignore[reportArgumentType]
 
@@ -198,6 +209,18 @@ class HTTPProtocol(HttpToolsProtocol):
         headers = b"".join(b"%s: %s\r\n" % pair for pair in pairs)
         self.transport.write(head.encode() + headers + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+
+def _serving(app: ASGIApp, connection: HTTPConnection) -> ASGIApp:
+    """``app``, and behind it the stream it left with the connection: for hours, without the layers of the app."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        stream, connection.stream = connection.stream, None
+        if stream is not None:
+            await stream(scope, receive, send)
+
+    return serve
 
 
 def _unchunked(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:

@@ -167,7 +167,10 @@ class EventStream:
         try:
             if self._held and self._format.heartbeat:
                 await wire.write(self._format.heartbeat)
-            async with aclosing(self._source(self if direct else None)) as items:
+            source, self._source = self._source, _opened
+            items = source(self if direct else None)
+            del source
+            async with aclosing(items):
                 async for item in items:
                     await self._write(wire, item)
         except Stalled:
@@ -240,6 +243,10 @@ class EventStream:
             self.stop("stalled")
         finally:
             self._slow = None
+
+
+def _opened(_viewer: Viewer | None) -> AsyncGenerator[TailItem, None]:
+    raise RuntimeError("a stream is served once")
 
 
 def stream_headers(fmt: Format) -> Headers:

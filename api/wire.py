@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
-from starlette.types import Scope, Send
+from starlette.types import ASGIApp, Scope, Send
 
 EXTENSION = "rejoinder.connection"
 """The key in ``scope["extensions"]`` under which our server hands the connection to the app."""
@@ -23,6 +23,9 @@ Headers = list[tuple[bytes, bytes]]
 
 class Connection(Protocol):
     """What our server tells about the connection under a request."""
+
+    stream: ASGIApp | None
+    """Left here, it is served when the app has returned."""
 
     @property
     def writable(self) -> bool:

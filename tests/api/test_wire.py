@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 
 from api.protocol import _in_kernel  # pyright: ignore[reportPrivateUsage] - its caller needs a socket that dies in time
 from api.wire import EXTENSION, WRITE_LIMIT, BrokenOff, Stalled, Wire, joined
@@ -22,6 +22,7 @@ class FakeConnection:
 
     def __init__(self, unsent: list[int], *, writable: bool = False) -> None:
         self.writable = writable
+        self.stream: ASGIApp | None = None
         self.chunked = True
         self.written: list[bytes] = []
         self.broken: list[bool] = []
