@@ -220,7 +220,7 @@ class EventStream:
             return False
         data = batch.encoded.get(self._framed)
         if data is None:
-            data = batch.encoded[self._framed] = b"".join(map(wire.frame, self._pieces(batch)))
+            data = batch.encoded[self._framed] = wire.frame(b"".join(self._format.frames(batch)))
         if not wire.push(data):
             return False
         self.touched = True

@@ -131,14 +131,18 @@ class Hub:
 
     def heard(self, messages: list[tuple[bytes, bytes]]) -> None:
         """All that one read of the connection brought, joined for each log."""
-        joined: dict[bytes, list[Notice]] = {}
+        joined: dict[Channel, list[Notice]] = {}
         for name, payload in messages:
-            if name in self._by_name:
-                joined.setdefault(name, []).append(parse_notice(payload))
-        for name, notices in joined.items():
             channel = self._by_name.get(name)
-            if channel is not None:
-                channel.tell(notices)
+            if channel is None:
+                continue
+            notices = joined.get(channel)
+            if notices is None:
+                joined[channel] = [parse_notice(payload)]
+            else:
+                notices.append(parse_notice(payload))
+        for channel, notices in joined.items():
+            channel.tell(notices)
 
     def lost(self) -> None:
         """The connection broke: nothing is subscribed any more."""

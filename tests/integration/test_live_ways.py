@@ -139,7 +139,7 @@ async def test_readers_of_the_tail_are_written_to_without_a_wake_of_their_tasks(
         assert len(handed) == 3 * 5
         batches = [list(group) for _, group in itertools.groupby(handed, key=id)]
         assert [len(group) for group in batches] == [3] * 5
-        assert all(len(group[0].encoded) == 2 for group in batches)
+        assert all(len(group[0].encoded) == 1 for group in batches)
 
 
 async def test_without_notices_nobody_subscribes(make_settings: MakeSettings) -> None:
