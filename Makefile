@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 LOAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test coverage contract browser chaos golden bench bench-smoke bench-curves docs check lock clean
+.PHONY: help setup demo dev fmt lint types test ways coverage contract browser chaos golden bench bench-smoke bench-curves docs check lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -56,6 +56,10 @@ types: $(DEV) ## Check types, strictly, in source and tests
 test: $(DEV) ## The fast suite, documents included
 	@$(PYTEST) $(LOAD) -q -m "not chaos and not contract and not browser"
 
+ways: $(DEV) ## The suites of broker and faults without the fast path, and without notices
+	@REJOINDER_LIVE=plain $(PYTEST) $(LOAD) -q tests/broker tests/integration tests/faults
+	@REJOINDER_LIVE=poll $(PYTEST) $(LOAD) -q -m "not notices" tests/integration tests/faults
+
 coverage: $(DEV) ## Branches of broker/ that the tests reach: at least 98 %
 	@$(PYTEST) $(LOAD) -q tests/unit tests/broker tests/integration tests/contracts tests/faults tests/api --cov=broker --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=98
@@ -87,7 +91,7 @@ bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots an
 docs: $(RUNTIME) ## Write the generated documents anew
 	@$(BIN)/python docs/generate.py
 
-check: lint types test coverage contract browser chaos bench-smoke ## Exactly what CI runs
+check: lint types test ways coverage contract browser chaos bench-smoke ## Exactly what CI runs
 
 lock: $(DEV) ## Compile the locks from pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \

@@ -105,7 +105,7 @@ async def test_a_command_is_sent_again_after_a_cut() -> None:
 
 async def test_a_node_has_at_most_three_connections(make_settings: MakeSettings) -> None:
     """Whatever it does at once: here 50 readers and 50 lists."""
-    async with EmbeddedServer() as server, Broker(make_settings(redis_url=server.url)) as broker:
+    async with EmbeddedServer() as server, Broker(make_settings(redis_url=server.url, live="direct")) as broker:
         store = Store.on(broker.redis, broker.settings)
         generation = await store.submit()
         readers = [broker.tail(generation) for _ in range(50)]

@@ -85,6 +85,7 @@ def test_timeouts_are_said_and_not_inherited() -> None:
     assert patient.connection_kwargs["socket_timeout"] is None
 
 
+@pytest.mark.notices
 async def test_two_hundred_viewers_take_no_connection_of_their_own(broker: Broker) -> None:
     """One subscription and a pool, whatever their number; and nothing is left when they go."""
     store = Store.on(broker.redis, broker.settings)

@@ -126,6 +126,7 @@ async def test_nothing_live_overtakes_the_replay(broker: Broker, monkeypatch: py
 
 
 @pytest.mark.integration
+@pytest.mark.notices
 async def test_a_stalled_viewer_holds_nobody_up_and_loses_nothing(broker: Broker) -> None:
     """It takes nothing while more is written than is held for it; another has all at once; in the end so has it."""
     store = Store.on(broker.redis, broker.settings)

@@ -150,6 +150,7 @@ class TestEnding:
         assert record.error is not None
         assert record.error.code == "provider_truncated"
 
+    @pytest.mark.notices
     async def test_delete_tells_the_viewers_and_erases(self, broker: Broker) -> None:
         """A live viewer gets cancelled (deleted); afterwards the generation is unknown."""
         made = await broker.submit(request(4000, 100))
