@@ -109,7 +109,11 @@ def test_collections_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Any] = []
     monkeypatch.setattr(garbage.gc, "collect", lambda: done.append("collect"))
     monkeypatch.setattr(garbage.gc, "freeze", lambda: done.append("freeze"))
-    monkeypatch.setattr(garbage.gc, "set_threshold", lambda *values: done.append(values))
+
+    def threshold(*values: int) -> None:
+        done.append(values)
+
+    monkeypatch.setattr(garbage.gc, "set_threshold", threshold)
     garbage.look_rarely()
     assert done[:2] == ["collect", "freeze"]
     assert done[2][0] > 10_000
