@@ -61,10 +61,8 @@ class LogWriter:
         self.renewed_at = self._clock()
         self._in_trouble = False
         self._due: asyncio.TimerHandle | None = None
-        self._looks = 0
-        """How often a look at the cancel flag was asked for, and …"""
-        self._looked = 0
-        """… how many of these a reply has answered that was sent for after the asking."""
+        # How often a look at the cancel flag was asked for, and how many of these a later append has answered.
+        self._looks = self._looked = 0
         self.stopped: asyncio.Future[RejoinderError] = loop.create_future()
         self.cancel_asked: asyncio.Future[str] = loop.create_future()
         self.kept = True
@@ -158,14 +156,13 @@ class LogWriter:
         self._flush_due()
         now = self._clock()
         renew_at = self.renewed_at + self._lease_s / 3
-        posts = self._posts
         quiet = now < renew_at and self._looked == self._looks
-        if posts is not None and quiet and not self._in_trouble:
-            posts.open()
+        if self._posts is not None and quiet and not self._in_trouble:
+            self._posts.open()
             await self._wait(renew_at - now)
             return
-        if posts is not None:
-            await posts.landed()
+        if self._posts is not None:
+            await self._posts.landed()
         elif self._held.all_written and quiet:
             await self._wait(min(renew_at, self._batcher.due_at or renew_at) - now)
             return
@@ -249,8 +246,6 @@ class LogWriter:
 
     async def drain(self) -> None:
         """Append everything that was taken; call it when :meth:`run` has ended."""
-        if self._due is not None:
-            self._due.cancel()
         if self._posts is not None:
             await self._posts.landed()
         self._flush()
