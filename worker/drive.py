@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -162,9 +163,10 @@ class Drive:
             try:
                 unwatched, limit = await self._broker.scripts.watch(self._generation)
             except LogUnavailable:
-                settled_at = clock() + viewers_settle_s()
+                settled_at = math.inf
             else:
-                if clock() - asked_at > _SLOW_LOOK_S:
+                # The viewers' nodes come back when Redis does, not when we last failed to reach it.
+                if settled_at == math.inf or clock() - asked_at > _SLOW_LOOK_S:
                     settled_at = clock() + viewers_settle_s()
                 if unwatched >= limit > 0 and clock() >= settled_at:
                     return
