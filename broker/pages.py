@@ -3,7 +3,8 @@
 A *full* page is immutable by its position: whoever holds that position gets these entries next, today and later. So it
 may be kept and handed to others, and what an encoder leaves in its batch serves them too. Should the server have
 forgotten that stretch meanwhile, then the reader's next read, which begins at the page's last entry *inclusive*, finds
-that out and is reset, exactly like a reader that was there before the loss. Whether a log exists, and whose it is, is
+that out and is reset, exactly like a reader that was there before the loss; and all pages of that log are dropped, or
+they would lead it there again. Whether a log exists, and whose it is, is
 not for this module to say: a reader asks that first, in every request.
 """
 
@@ -14,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from broker.errors import LogDamaged
+from broker.errors import LogDamaged, LogUnavailable
 from broker.log import StreamLog
 from broker.position import START, Position
 from broker.rows import Row, fold_rows, position_of
@@ -64,6 +65,12 @@ class _Flight:
         self.number = number
         self.waiting: list[asyncio.Future[SharedPage | None]] = []
 
+    def fail(self, error: LogUnavailable) -> None:
+        """Redis is away for all of them."""
+        for future in self.waiting:
+            if not future.done():
+                future.set_exception(error)
+
     def land(self, page: SharedPage | None) -> None:
         """Tell them; None = it came to nothing, read for yourselves."""
         for future in self.waiting:
@@ -78,6 +85,8 @@ class Pages:
         self._log = log
         self._budget = budget
         self._kept: OrderedDict[Key, tuple[SharedPage, int]] = OrderedDict()
+        self._keys: dict[str, set[Key]] = {}
+        """Of each generation, what is kept."""
         self._flights: dict[Key, _Flight] = {}
         self._numbers = 0
         self.held = 0
@@ -114,12 +123,32 @@ class Pages:
         page: SharedPage | None = None
         try:
             page = await self._page(*key)
-            if page.full:
+            if page.kind != "entries":
+                # The server has forgotten what led here: handed out again, it would lead here again.
+                self.forget(key[0])
+            elif page.full:
                 self._keep(key, page)
+        except LogUnavailable as error:
+            flight.fail(error)
+            raise
+        else:
             return page
         finally:
             del self._flights[key]
             flight.land(page)
+
+    def forget(self, generation: str) -> None:
+        """Keep nothing of this log."""
+        for key in list(self._keys.get(generation, ())):
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        _, weight = self._kept.pop(key)
+        self.held -= weight
+        keys = self._keys[key[0]]
+        keys.discard(key)
+        if not keys:
+            del self._keys[key[0]]
 
     async def _page(self, generation: str, position: Position, merge: bool) -> SharedPage:
         rows, full, ended = await self._log.rows(generation, position, limit=PAGE_ENTRIES)
@@ -139,13 +168,13 @@ class Pages:
 
     def _keep(self, key: Key, page: SharedPage) -> None:
         self._kept[key] = page, page.weight
+        self._keys.setdefault(key[0], set()).add(key)
         self.held += page.weight
         self._make_room()
 
     def _make_room(self) -> None:
         while self.held > self._budget:
-            _, (_, weight) = self._kept.popitem(last=False)
-            self.held -= weight
+            self._drop(next(iter(self._kept)))
 
 
 def share(rows: list[Row], position: Position, *, merge: bool, full: bool, log_ended: bool) -> SharedPage:

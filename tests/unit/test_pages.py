@@ -113,7 +113,35 @@ async def test_what_is_kept_is_bounded_with_what_encoders_leave_in_it() -> None:
     assert nothing.held == 0
 
 
-@pytest.mark.parametrize("error", [LogUnavailable(), LogDamaged("a hole")])
+async def test_an_outage_is_told_to_all_who_waited_at_once() -> None:
+    """One after the other they would wait for many timeouts."""
+    log = SlowLog(5)
+    log.error = LogUnavailable()
+    pages = pages_of(log)
+    asked = [ask(pages) for _ in range(5)]
+    await wait_until(lambda: len(log.sent) == 1)
+    log.go.set()
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in told] == [LogUnavailable] * 5
+    assert len(log.sent) == 1
+
+
+async def test_what_the_server_has_forgotten_is_handed_out_once_and_never_again() -> None:
+    """A failover lost a stretch that a kept page holds: its reader is reset, and then reads what there is now."""
+    log = SlowLog(PAGE_ENTRIES + 500)
+    log.go.set()
+    pages = pages_of(log)
+    first = await pages.read("g", START, merge=True)
+    assert first.full
+    log.length = PAGE_ENTRIES - 300
+    assert await pages.read("g", START, merge=True) is first
+    assert (await pages.read("g", first.last, merge=True)).kind == "nothing"
+    assert pages.held == 0
+    again = await pages.read("g", START, merge=True)
+    assert again.last == Position(7, PAGE_ENTRIES - 300)
+
+
+@pytest.mark.parametrize("error", [LogDamaged("a hole")])
 async def test_a_read_that_fails_is_tried_by_each_who_waited(error: Exception) -> None:
     """Nobody is told of somebody else's trouble, and nobody hangs."""
     log = SlowLog(5)
