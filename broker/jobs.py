@@ -18,6 +18,7 @@ from broker.redis import Redis, text, unavailable
 from broker.request import GenerationRequest
 from broker.scripts import Creation, Scripts
 from broker.settings import Settings
+from broker.tasks import both
 from broker.values import CancelReason
 
 TOMBSTONE_MS = 24 * 3600 * 1000
@@ -91,8 +92,7 @@ class JobStore:
         # Committed: what can't be queued at this moment, the sweeper will queue. It is told once more, in case the
         # server was emptied since it was told first.
         with contextlib.suppress(LogUnavailable):
-            await self._activate(generation)
-            await self._queue.enqueue(generation, life_ms=self._life_ms(request))
+            await both(self._activate(generation), self._queue.enqueue(generation, life_ms=self._life_ms(request)))
         return Submitted(await self._records.get(generation, tenant=tenant), replayed=replayed)
 
     def _retention_ms(self, request: GenerationRequest) -> int:
@@ -126,8 +126,7 @@ class JobStore:
     ) -> None:
         if await self._queue.length() >= self._settings.max_queue:
             raise QueueFull
-        await self._activate(generation)
-        await self._records.note(generation, tenant, now)
+        await both(self._activate(generation), self._records.note(generation, tenant, now))
         metadata = request.metadata or {}
         policy = request.on_disconnect
         creation = Creation(
@@ -155,14 +154,6 @@ class JobStore:
         with unavailable():
             seconds, micros = await self._redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
-
-    async def request(self, generation: str) -> GenerationRequest:
-        """What was asked for. Raises ``GenerationNotFound``."""
-        with unavailable():
-            data = await self._redis.get(self._keys.request(generation))
-        if data is None:
-            raise GenerationNotFound
-        return GenerationRequest.model_validate_json(data)
 
     async def cancel(self, generation: str, reason: CancelReason) -> str:
         """Ask for the end: ``gone``, ``ended`` (before), ``asked`` (its worker ends it) or ``cancelled`` (just now)."""

@@ -127,7 +127,7 @@ class Lane:
         link = Link(self._replies, self._lost)
         try:
             await link.open(self._redis)
-        except (RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, those who wait hear of it, and the next one tries anew
             self._connecting = None
             self._fail_waiting(error if isinstance(error, RedisError) else RedisConnectionError(str(error)))
             return

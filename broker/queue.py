@@ -1,4 +1,4 @@
-"""The queue as the enqueuing side sees it: arq's keys, written in one step, and the doorbell.
+"""The queue as it lies in Redis: arq's keys, each change and each taking in one step, and the doorbell.
 
 arq 0.28 reads the queue in the order of scores and skips scores in its own clock's future, so a score here comes from
 a counter, never from a clock. Everything is idempotent by the generation's id.
@@ -7,9 +7,11 @@ a counter, never from a clock. Everything is idempotent by the generation's id.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from broker.keys import ARQ_IN_PROGRESS, ARQ_JOB, Keys
-from broker.redis import Pipeline, Redis, unavailable
+from broker.redis import Pipeline, Redis, text, unavailable
 
 TASK = "generate"
 """The name by which a job travels."""
@@ -22,6 +24,43 @@ redis.call('RPUSH', KEYS[4], ARGV[1])
 redis.call('LTRIM', KEYS[4], -1000, -1)
 return 1
 """
+
+_TAKE = """
+local marks, hold_ms, want, named = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local taken = {}
+local function try(id)
+  -- Nobody marks a job for longer than a lease: such a mark was set before the server's clock went back.
+  local left = redis.call('PTTL', marks .. id)
+  if left > 0 and left <= hold_ms then return end
+  redis.call('SET', marks .. id, '1', 'PX', hold_ms)
+  taken[#taken + 1] = id
+end
+if named then
+  if redis.call('ZSCORE', KEYS[1], named) then try(named) end
+  return { redis.call('ZCARD', KEYS[1]), 0, taken }
+end
+local at = 0
+while true do
+  local ids = redis.call('ZRANGE', KEYS[1], at, at + 99)
+  for _, id in ipairs(ids) do
+    if #taken >= want then return { redis.call('ZCARD', KEYS[1]), 1, taken } end
+    try(id)
+  end
+  at = at + #ids
+  if #ids < 100 then return { at, 0, taken } end
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a worker has marked as its own."""
+
+    generations: list[str]
+    more: bool
+    """There may be more behind these that nobody runs."""
+    standing: int
+    """All jobs in the queue, those that run included."""
 
 
 def job_to_bytes(job: dict[str, object]) -> bytes:
@@ -44,6 +83,7 @@ class JobQueue:
         self._redis = redis
         self._keys = keys
         self._enqueue = redis.register_script(_ENQUEUE)
+        self._take = redis.register_script(_TAKE)
 
     async def enqueue(self, generation: str, *, life_ms: int) -> bool:
         """Queue a generation unless it is queued already, and ring the doorbell; ``life_ms``: TTL of arq's job key."""
@@ -52,6 +92,21 @@ class JobQueue:
         names = [keys.queue, keys.queue_score, ARQ_JOB + generation, keys.doorbell]
         with unavailable():
             return bool(await self._enqueue(keys=names, args=[generation, job, life_ms]))
+
+    async def take(self, want: int, *, hold_ms: int, named: str | None = None) -> Taken:
+        """Mark jobs that nobody runs as ours for ``hold_ms``: up to ``want``, oldest first, or the ``named`` one."""
+        args = [ARQ_IN_PROGRESS, hold_ms, want, *([] if named is None else [named])]
+        with unavailable():
+            standing, more, ids = await self._take(keys=[self._keys.queue], args=args)
+        return Taken([text(name) for name in ids], bool(more), int(standing))
+
+    async def hold(self, generations: Iterable[str], *, hold_ms: int) -> None:
+        """Keep the marks of running jobs: hints, for the lease in the log is what counts."""
+        with unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            for generation in generations:
+                pipe.execute_command("SET", ARQ_IN_PROGRESS + generation, "1", "PX", hold_ms)
+            await pipe.execute()
 
     async def hand_back(self, generation: str) -> None:
         """Let any worker take this queued job now."""

@@ -69,6 +69,7 @@ class Redis(Protocol):
     async def set(self, name: str, value: str, *, nx: bool = False, px: int | None = None) -> bool | None: ...
     async def delete(self, *names: str) -> int: ...
     async def pexpire(self, name: str, time: int) -> Any: ...
+    async def pttl(self, name: str) -> int: ...
     async def hget(self, name: str, key: str) -> bytes | None: ...
     async def hmget(self, name: str, *fields: str) -> list[bytes | None]: ...
     async def zadd(self, name: str, mapping: Mapping[str, float], *, nx: bool = False, xx: bool = False) -> Any: ...
@@ -186,16 +187,12 @@ class _Pipeline(RedisPipeline):
             raise
 
 
-class SafePipelines:
-    """For clients: pipelines that never lose their connection."""
+class _Client(aioredis.Redis):
+    """What :func:`connect` makes: its pipelines never lose their connection."""
 
     def pipeline(self: Any, transaction: bool = True, shard_hint: str | None = None) -> Any:
         """As redis-py's."""
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-
-
-class _Client(SafePipelines, aioredis.Redis):
-    """What :func:`connect` makes."""
 
 
 _CLASSES = {aioredis.Connection: _Tcp, aioredis.SSLConnection: _Tls, aioredis.UnixDomainSocketConnection: _Unix}

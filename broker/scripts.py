@@ -55,6 +55,8 @@ class Claim:
     """Milliseconds left until the deadline; may be negative."""
     on_worker_loss: str
     losses: int
+    request: bytes = b""
+    """As :meth:`Scripts.create` stored it; empty where it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Scripts:
         kind: Any = text(reply[0])
         if kind != "claimed":
             return Refusal(kind, int(reply[1]) if kind == "busy" else 0)
-        epoch, top, seq, attempt, cancel, deadline, policy, losses = map(text, reply[1:])
+        epoch, top, seq, attempt, cancel, deadline, policy, losses = map(text, reply[1:-1])
         return Claim(
             epoch=int(epoch),
             top=Position(int(top), int(seq)),
@@ -149,6 +151,7 @@ class Scripts:
             deadline_ms=int(deadline),
             on_worker_loss=policy,
             losses=int(losses),
+            request=reply[-1],
         )
 
     async def append(

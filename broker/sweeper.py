@@ -28,6 +28,8 @@ SLOW_S = 2.0
 """A look that took longer came from a server that stood still."""
 LINGER_MS = 60_000
 """How long an ended id stays on the index: longer than any submit can hang between its steps."""
+SURE_S = 10.0
+"""For how long, by its own clock, a sweeper has seen an id ended before it takes it off: Redis' clock may leap."""
 _BATCH = 500
 _QUEUED_LIFE_MS = 2 * 86_400_000
 _FIELDS = ("status", "owner", "lease_until", "deadline_at", "cancel_after_ms")
@@ -52,6 +54,10 @@ class Sweeper:
         self._clock = time.monotonic
         self._settled_at = 0.0
         """Until then nobody is taken for unwatched."""
+        self._ended_since: dict[str, float] = {}
+        """Ids on the index that the present sweep has found ended, and since when every sweep of ours has."""
+        self._known = self._ended_since
+        """The same, of the sweep before."""
 
     async def run(self) -> None:
         """Sweep once a second, for as long as nobody else does."""
@@ -75,15 +81,20 @@ class Sweeper:
         with unavailable():
             if await self._redis.set(name, self._node, nx=True, px=hold_ms):
                 return True
-            if text(await self._redis.get(name)) != self._node:
+            if text(await self._redis.get(name)) == self._node:
+                await self._redis.pexpire(name, hold_ms)
+                return True
+            if await self._redis.pttl(name) <= hold_ms:
                 return False
-            await self._redis.pexpire(name, hold_ms)
+            # Nobody takes a turn for so long: the server's clock has gone back, and its holder may be dead.
+            await self._redis.set(name, self._node, px=hold_ms)
         return True
 
     async def sweep(self) -> None:
         """Look at every active generation once."""
         now = await self._jobs.now_ms()
         at = 0
+        self._known, self._ended_since = self._ended_since, {}
         while True:
             with unavailable():
                 rows = await self._redis.zrange(self._keys.active, at, at + _BATCH - 1, withscores=True)
@@ -107,9 +118,11 @@ class Sweeper:
                     # Committed late, or its end was forgotten by a failover: it is active after all.
                     await self._mark(generation, 0)
                 await self._tend(generation, values, now, queued=waits)
-            elif seen == 0:
+                continue
+            since = self._ended_since[generation] = self._known.get(generation, self._clock())
+            if seen == 0:
                 await self._mark(generation, now)
-            elif now - seen >= LINGER_MS:
+            elif now - seen >= LINGER_MS and self._clock() - since >= SURE_S:
                 gone.append(generation)
         if gone:
             with unavailable():

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 _AGAIN_S = 0.5
+
+
+async def both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """Two waits at once, both to their ends; raises the first one's error, else the other's."""
+    answers = await asyncio.gather(one, other, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers  # pyright: ignore[reportReturnType]
 
 
 async def end(*tasks: asyncio.Future[Any]) -> None:

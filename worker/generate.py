@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 import msgspec
 
 from broker.client import Broker
-from broker.errors import Fenced, GenerationNotFound, LogUnavailable, RejoinderError, UnknownModel
+from broker.errors import Fenced, LogUnavailable, RejoinderError, UnknownModel
 from broker.events import (
     CONTENT_TYPES,
     Cancelled,
@@ -106,13 +106,13 @@ class Generator:
             claim = await self._claim(generation, owner)
             if isinstance(claim, Refusal):
                 return await self._refused(generation, claim)
-            request = await self._patiently(lambda: self._broker.jobs.request(generation))
-        except GenerationNotFound:
-            return Done()
         except LogUnavailable:
             self.whole_since = asyncio.get_running_loop().time()
             raise
-        return await self._drive(generation, owner, claim, request)
+        if not claim.request:
+            _log.error("%s: Redis has lost what was asked for", generation)
+            return Done()
+        return await self._drive(generation, owner, claim, GenerationRequest.model_validate_json(claim.request))
 
     async def _claim(self, generation: str, owner: str) -> Claim | Refusal:
         settings = self._broker.settings

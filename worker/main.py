@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Mapping
 
+import uvloop
 from redis.exceptions import RedisError
 
 from broker.client import Broker
@@ -122,7 +123,8 @@ def run(settings: Settings) -> None:
     for library in ("arq", "httpx2"):
         logging.getLogger(library).setLevel(logging.WARNING)
     look_rarely()
-    asyncio.run(_main(settings, os.environ))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(settings, os.environ))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """arq, bent to our needs and kept behind this module: design.md section 3 says what its stock behaviour would cost.
 
-A doorbell instead of polling, a busy filter, an in-progress key that lives as long as the lease, survival of Redis
-trouble, and an end of job that only the log's owner may declare.
+arq's keys, job format and health record; the loop is ours: one script takes any number of jobs, a doorbell stands in
+for polling, and what becomes of a job is for the owner of its log to say. docs/adr/0006, docs/adr/0015.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from arq import func
@@ -18,10 +19,9 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from broker.errors import LogUnavailable
-from broker.keys import ARQ_IN_PROGRESS, Keys
+from broker.keys import Keys
 from broker.queue import TASK, JobQueue, job_from_bytes, job_to_bytes
-from broker.redis import SafePipelines, connect, text
-from broker.request import MAX_DEADLINE_S
+from broker.redis import connect, text
 from broker.tasks import end
 from worker.generate import Busy, Done, HandedOver, Lost, Result
 
@@ -29,15 +29,16 @@ _log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """The safety net below the doorbell, and what notices a lapsed lease."""
-_READ_LIMIT = 10_000
+IDLE_POLL_S = 1.0
+"""The same while nothing stands in the queue: nothing can lapse, and only a bell that was lost waits for it."""
+_BATCH = 32
+"""How many jobs are taken at once: the next worker gets its turn in between."""
+_GATHER_S = 0.01
+"""A full worker with a queue before it takes what became free within so long in one go."""
 _BACK_OFF_S = 0.1
 _MARGIN_S = 0.01
 """Leases and marks end by a clock of milliseconds: a look that comes too soon finds both."""
-_ENDLESS = 1_000_000_000
-
-
-class _ArqRedis(SafePipelines, ArqRedis):
-    """arq's client on our pool: it watches keys, and a connection that hangs in that must not be lost."""
+_LEAST_WAIT_MS = 20
 
 
 class QueueWorker(Worker):
@@ -59,16 +60,15 @@ class QueueWorker(Worker):
         self._run_generation = run
         self._lease_ms = int(lease_s * 1000)
         self._trouble = trouble
-        self._results: dict[str, Result] = {}
-        self._held: dict[str, float] = {}
+        self._freed = asyncio.Event()
         self._waits: set[asyncio.Task[None]] = set()
-        pool = _ArqRedis(
-            connection_pool=connect(url).connection_pool,
+        pool = ArqRedis(
+            connection_pool=connect(url, size=1).connection_pool,
             job_serializer=job_to_bytes,
             job_deserializer=job_from_bytes,
             default_queue_name=keys.queue,
         )
-        self._bell = connect(url, size=1, timeout_s=POLL_S + 5)
+        self._bell = connect(url, size=1, timeout_s=IDLE_POLL_S + 5)
         super().__init__(
             [func(self._task, name=TASK)],
             redis_pool=pool,
@@ -76,25 +76,18 @@ class QueueWorker(Worker):
             health_check_key=keys.health,
             handle_signals=False,
             max_jobs=max_jobs,
-            max_tries=_ENDLESS,
-            job_timeout=2 * MAX_DEADLINE_S,
-            keep_result=0,
-            poll_delay=POLL_S,
-            queue_read_limit=_READ_LIMIT,
             job_serializer=job_to_bytes,
             job_deserializer=job_from_bytes,
             log_results=False,
         )
-        self.in_progress_timeout_s = lease_s
 
     async def main(self) -> None:
-        """Poll, and in between wait at the doorbell; trouble with Redis is waited out."""
+        """Take what waits, and in between wait at the doorbell; trouble with Redis is waited out."""
         refresh = asyncio.get_running_loop().create_task(self._refresh())
         try:
             while True:
                 try:
                     await self._poll_iteration()
-                    await self._wait_at_the_door()
                 except (RedisError, OSError, LogUnavailable) as error:
                     _log.warning("queue interrupted: %s: %s", type(error).__name__, error)
                     self._trouble()
@@ -102,76 +95,110 @@ class QueueWorker(Worker):
         finally:
             await end(refresh)
 
-    async def _wait_at_the_door(self) -> None:
-        """Start jobs as their bells ring, until the next poll is due."""
+    async def _poll_iteration(self) -> None:
+        """Take from the queue what there is room for, batch by batch; then wait for a reason to look again."""
+        self._freed.clear()
+        taken = None
+        while (room := self._room) and (taken is None or taken.more):
+            taken = await self._queue.take(min(room, _BATCH), hold_ms=self._lease_ms)
+            self._start(taken.generations)
+        await self.heart_beat()
+        if self._room:
+            await self._wait_at_the_door(IDLE_POLL_S if taken is not None and taken.standing == 0 else POLL_S)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):
+                await self._freed.wait()
+        await asyncio.sleep(_GATHER_S)
+
+    @property
+    def _room(self) -> int:
+        return self.max_jobs - self.job_counter if self.allow_pick_jobs else 0
+
+    async def _wait_at_the_door(self, seconds: float) -> None:
+        """Start jobs as their bells ring, until the next look is due."""
         clock = asyncio.get_running_loop().time
-        until = clock() + POLL_S
-        while (left := until - clock()) > 0:
-            if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
-                await asyncio.sleep(left)
-                return
+        until = clock() + seconds
+        while self._room and (left := until - clock()) > 0:
             rung = await self._bell.blpop([self._keys.doorbell], timeout=left)
             if rung is None:
                 return
-            await self.start_jobs([rung[1]])
+            # Somebody stands in the queue now, whose lease may lapse.
+            until = min(until, clock() + POLL_S)
+            named = text(rung[1])
+            if not self._room:
+                await self._queue.ring(named)
+            elif named not in self.tasks:
+                self._start((await self._queue.take(1, hold_ms=self._lease_ms, named=named)).generations)
 
-    async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start those that nobody runs: one read for all, so that busy ids at the head of the queue cost nothing."""
-        mine = [job_id for job_id in job_ids if not self._runs(text(job_id))]
-        if not mine:
+    def _start(self, generations: list[str]) -> None:
+        for generation in generations:
+            if generation in self.tasks:
+                # Its mark has lapsed, for Redis was away: our lease is what counts, and _refresh will set it again.
+                continue
+            self.job_counter += 1
+            task = self.loop.create_task(self.run_job(generation))
+            self.tasks[generation] = task
+            task.add_done_callback(partial(self._ended, generation))
+
+    def _ended(self, generation: str, task: asyncio.Task[None]) -> None:
+        del self.tasks[generation]
+        self.job_counter -= 1
+        self._freed.set()
+        if task.cancelled():
             return
-        busy = await self.pool.mget([ARQ_IN_PROGRESS + text(job_id) for job_id in mine])
-        await super().start_jobs([job_id for job_id, mark in zip(mine, busy, strict=True) if mark is None])
+        if (error := task.exception()) is not None:
+            _log.error("%s: left for later", generation, exc_info=error)
 
-    def _runs(self, job_id: str) -> bool:
-        # arq forgets tasks that have ended only with its next poll.
-        task = self.tasks.get(job_id)
-        return task is not None and not task.done()
+    async def _task(self, ctx: dict[str, Any], generation: str) -> Result:
+        """The job as arq knows it."""
+        del ctx
+        return await self._run_generation(generation)
 
-    async def _task(self, ctx: dict[str, Any], generation: str) -> None:
-        self._held[ctx["job_id"]] = 0.0
+    async def run_job(self, job_id: str, score: int = 0) -> None:
+        """Run one generation, and let its job go the way of its result."""
+        del score
         try:
-            self._results[ctx["job_id"]] = await self._run_generation(generation)
+            result = await self._task(self.ctx, job_id)
         except LogUnavailable as error:
             # Not an error of the job: without a result it stays queued, and its mark lapses.
-            _log.warning("%s: left for later: %s", generation, error)
-        finally:
-            self._held.pop(ctx["job_id"], None)
+            _log.warning("%s: left for later: %s", job_id, error)
+            return
+        await self._let_go(job_id, result)
 
     async def _refresh(self) -> None:
-        """Keep the in-progress keys of running jobs alive: hints, for the lease in the log is what counts."""
+        """Keep the marks of running jobs."""
         while True:
             await asyncio.sleep(self._lease_ms / 3000)
-            if self._held:
-                with contextlib.suppress(RedisError, OSError):
-                    pipe = self.pool.pipeline(transaction=False)
-                    for job_id in self._held:
-                        pipe.psetex(ARQ_IN_PROGRESS + job_id, self._lease_ms, b"1")
-                    await pipe.execute()
+            if self.tasks:
+                with contextlib.suppress(LogUnavailable):
+                    await self._queue.hold(list(self.tasks), hold_ms=self._lease_ms)
 
-    async def finish_job(self, job_id: str, *args: Any, **kwargs: Any) -> None:
-        """Clear arq's keys only for a log that has ended; a lapsed key is what lets another worker in."""
-        result = self._results.pop(job_id, None)
-        with contextlib.suppress(RedisError, OSError, LogUnavailable):
+    async def _let_go(self, generation: str, result: Result) -> None:
+        """Clear arq's keys only for a log that has ended; a lapsed mark is what lets another worker in."""
+        with contextlib.suppress(LogUnavailable):
             match result:
                 case Done():
-                    await super().finish_job(job_id, *args, **kwargs)
+                    self.jobs_complete += 1
+                    await self._queue.remove(generation)
                 case Busy(wait_ms=wait_ms):
-                    await self.pool.psetex(ARQ_IN_PROGRESS + job_id, max(wait_ms, 20), b"1")
-                    self._come_back(job_id, max(wait_ms, 20) / 1000 + _MARGIN_S)
+                    # No longer than a lease, lest others take it for a mark from before a leap of the clock.
+                    wait_ms = max(wait_ms, _LEAST_WAIT_MS)
+                    await self._queue.hold([generation], hold_ms=min(wait_ms, self._lease_ms))
+                    self._come_back(generation, wait_ms / 1000 + _MARGIN_S)
                 case HandedOver():
-                    await self._queue.hand_back(job_id)
-                case Lost() | None:
-                    # The new owner's keys, or a job whose claim failed: its mark lapses by itself.
+                    await self._queue.hand_back(generation)
+                case Lost():
+                    # The mark is the new owner's.
                     pass
 
-    def _come_back(self, job_id: str, wait_s: float) -> None:
+    def _come_back(self, generation: str, wait_s: float) -> None:
         """Look again when the other owner's lease has lapsed, rather than with the poll after it."""
 
         async def ring() -> None:
             await asyncio.sleep(wait_s)
             with contextlib.suppress(LogUnavailable):
-                await self._queue.ring(job_id)
+                await self._queue.ring(generation)
 
         task = asyncio.get_running_loop().create_task(ring())
         self._waits.add(task)

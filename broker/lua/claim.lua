@@ -1,4 +1,4 @@
--- Make `owner` the one writer of the log. KEYS: job log request.
+-- Make `owner` the one writer of the log, and tell it what was asked for. KEYS: job log request.
 -- ARGV: owner lease_ms max_attempts whole_ms channel lost_head worker
 -- `whole_ms`: how long the claimer's own connections have been whole; who was cut off itself judges nobody dead, and
 -- the measure is the holder's lease: the two may be configured differently.
@@ -12,7 +12,7 @@ local holder, lease_until = h[2], tonumber(h[3])
 local epoch, seq, attempt, losses = tonumber(h[4]), tonumber(h[6]), tonumber(h[7]), tonumber(h[8])
 local function claimed()
   return { 'claimed', text(epoch), h[5], text(seq), text(attempt), h[10] or '', text(tonumber(h[11]) - now), h[9],
-    text(losses) }
+    text(losses), redis.call('GET', KEYS[3]) or '' }
 end
 if holder == owner then
   redis.call('HSET', JOB, 'lease_until', text(now + lease), 'lease_ms', text(lease))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from broker.events import Failed
+from broker.request import GenerationRequest
 from broker.scripts import Claim, Refusal
 from tests.broker.store import LEASE_MS, Store
 
@@ -26,6 +27,7 @@ async def test_a_claim_is_exclusive_while_its_lease_lives(store: Store) -> None:
     generation = await store.submit()
     first = await store.claim(generation, "a")
     assert isinstance(first, Claim)
+    assert GenerationRequest.model_validate_json(first.request).input == "x"
     second = await store.claim(generation, "b")
     assert isinstance(second, Refusal)
     assert second.kind == "busy"
@@ -149,7 +151,7 @@ async def test_create_is_idempotent_by_the_id(store: Store) -> None:
     """The same commit twice makes one log."""
     generation = await store.submit()
     before = await store.hash(generation)
-    request = await store.jobs.request(generation)
+    request = GenerationRequest(model="demo/demo-1", input="x")
     await store.jobs._commit(generation, request, "default", "", 1)
     assert await store.hash(generation) == before
     assert len(await store.rows(generation)) == 1

@@ -14,7 +14,7 @@ from broker.errors import InvalidRequest, LogUnavailable, QueueFull
 from broker.events import Cancelled
 from broker.jobs import JobStore
 from broker.request import GenerationRequest
-from broker.sweeper import _BATCH, LINGER_MS, Sweeper
+from broker.sweeper import _BATCH, LINGER_MS, SURE_S, Sweeper
 from tests.broker.store import Store
 from tests.conftest import MakeSettings
 
@@ -94,8 +94,9 @@ async def test_a_retry_with_the_key_goes_on_with_the_reserved_id(store: Store, c
 
 
 @pytest.mark.parametrize("cut", CUTS[:3])
-async def test_what_was_never_committed_is_nothing(store: Store, cut: Cut) -> None:
+async def test_what_was_never_committed_is_nothing(store: Store, cut: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
     """No record, no place in the queue, and the sweeper forgets the id after its minute."""
+    monkeypatch.setattr("broker.sweeper.SURE_S", 0.0)
     generation = await crashed(store, cut, wanted())
     own = sweeper(store)
     await own.sweep()
@@ -173,8 +174,9 @@ async def test_an_unwatched_generation_with_a_live_owner_is_the_owners_to_stop(s
     assert ended == [writer.generation]
 
 
-async def test_a_sweep_sees_every_id_also_while_it_removes_some(store: Store) -> None:
+async def test_a_sweep_sees_every_id_also_while_it_removes_some(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """More ids than one batch, half of them to be forgotten: none is skipped."""
+    monkeypatch.setattr("broker.sweeper.SURE_S", 0.0)
     now = await store.jobs.now_ms()
     old = {f"gen_{n:028d}": now - 2 * LINGER_MS for n in range(_BATCH + 100)}
     await store.raw.zadd(store.keys.active, {**old, **{f"gen_x{n:027d}": now for n in range(50)}})
@@ -192,6 +194,30 @@ async def test_the_turn_passes_when_its_holder_is_silent(store: Store) -> None:
     assert 0 < await store.raw.pttl(store.keys.sweeper) <= 5_000
     await store.redis.delete(store.keys.sweeper)
     assert [await two._my_turn(), await one._my_turn()] == [True, False]
+
+
+async def test_a_turn_that_a_leap_of_the_clock_made_endless_passes(store: Store) -> None:
+    """Its holder died while the server's clock was ten minutes ahead: nobody waits these ten minutes."""
+    one, two = sweeper(store, node="one"), sweeper(store, node="two")
+    assert await one._my_turn()
+    await store.redis.pexpire(store.keys.sweeper, 600_000)
+    assert [await two._my_turn(), await one._my_turn()] == [True, False]
+    assert 0 < await store.raw.pttl(store.keys.sweeper) <= 5_000
+
+
+async def test_a_leap_of_the_clock_takes_nothing_off_the_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen ended a moment ago, and by the server's clock a minute: it stays until it is that by our own, too."""
+    generation = await store.submit()
+    own, clock = sweeper(store), 100.0
+    monkeypatch.setattr(own, "_clock", lambda: clock)
+    await store.jobs.cancel(generation, "client")
+    await own.sweep()
+    await store.raw.zadd(store.keys.active, {generation: await store.jobs.now_ms() - 2 * LINGER_MS}, xx=True)
+    await own.sweep()
+    assert await store.raw.zscore(store.keys.active, generation) is not None
+    clock += SURE_S
+    await own.sweep()
+    assert await store.raw.zscore(store.keys.active, generation) is None
 
 
 async def test_an_enqueue_twice_is_one_place_in_the_queue(store: Store) -> None:

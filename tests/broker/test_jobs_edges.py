@@ -13,7 +13,8 @@ from broker.errors import GenerationNotFound, LogUnavailable
 from broker.hub import viewers_settle_s
 from broker.jobs import ending_head
 from broker.keys import ARQ_IN_PROGRESS
-from broker.scripts import Creation, Scripts
+from broker.request import GenerationRequest
+from broker.scripts import Claim, Creation, Scripts
 from broker.sweeper import SLOW_S, Sweeper
 from tests.broker.store import Store
 from tests.broker.test_submit import sweeper, wanted
@@ -71,13 +72,16 @@ async def test_a_key_that_stands_for_another_is_not_forgotten(store: Store) -> N
     assert await store.raw.get(name) is None
 
 
-async def test_a_request_that_has_gone_is_not_found(store: Store) -> None:
-    """As it was given, until it goes."""
+async def test_a_claim_says_what_was_asked_for(store: Store) -> None:
+    """As it was given, until it is lost."""
     generation = await store.submit(temperature=0.5)
-    assert (await store.jobs.request(generation)).temperature == 0.5
+    claim = await store.claim(generation)
+    assert isinstance(claim, Claim)
+    assert GenerationRequest.model_validate_json(claim.request).temperature == 0.5
     await store.redis.delete(store.keys.request(generation))
-    with pytest.raises(GenerationNotFound):
-        await store.jobs.request(generation)
+    again = await store.claim(generation)
+    assert isinstance(again, Claim)
+    assert again.request == b""
 
 
 async def test_of_two_deletes_one_finds_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def arm(point: str) -> None:
         case "behind the last token":
             LogWriter.end = end_without_its_end
         case "between the end and the queue":
-            QueueWorker.finish_job = die
+            QueueWorker._let_go = die
         case "told to go":
             behind_an_append(b"t", signal.SIGTERM)
         case _:

@@ -17,6 +17,7 @@ from broker.events import TextDelta
 from broker.feed import PlainFeed
 from broker.hub import Hub
 from broker.log import PAGE_ENTRIES
+from broker.queue import Taken
 from broker.redis import connect
 from broker.settings import Settings
 from broker.tail_items import Batch, Live
@@ -65,12 +66,13 @@ async def test_an_idle_worker_is_not_interrupted(
     """It blocks at the doorbell, poll after poll, and no timeout of a socket cuts that short."""
     polls = 0
 
-    async def poll(_self: object) -> None:
+    async def take(*_args: object, **_how: object) -> Taken:
         nonlocal polls
         polls += 1
+        return Taken([], more=False, standing=0)
 
-    monkeypatch.setattr("worker.queue.POLL_S", 0.05)
-    monkeypatch.setattr("worker.queue.QueueWorker._poll_iteration", poll)
+    monkeypatch.setattr("worker.queue.IDLE_POLL_S", 0.05)
+    monkeypatch.setattr("broker.queue.JobQueue.take", take)
     await start_worker()
     await wait_until(lambda: polls > 4)
     assert [record.message for record in caplog.records if "interrupted" in record.message] == []
@@ -83,6 +85,7 @@ async def test_a_blocked_read_delays_no_append(
 ) -> None:
     """The worker blocks at the doorbell for longer than the whole answer takes: its tokens come all the same."""
     monkeypatch.setattr("worker.queue.POLL_S", 4.0)
+    monkeypatch.setattr("worker.queue.IDLE_POLL_S", 4.0)
     await start_worker()
     made = await broker.submit(request(40, 100, delivery={"batch": "none"}))
     record = await broker.wait(made.record.id, 10)
