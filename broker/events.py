@@ -198,9 +198,10 @@ def _created_generation(value: bytes) -> dict[str, Any]:
 
 def encode_entry(event: Event) -> tuple[bytes, bytes]:
     """The one field and value under which the log keeps this event."""
+    if type(event) is TextDelta and event.merged is None:
+        # Nearly all of them.
+        return (b"t%d" % event.block if event.block else _FIRST_TEXT_FIELD), event.text.encode()
     match event:
-        case TextDelta(block=block, text=text, merged=None):
-            return b"t%d" % block, text.encode()
         case ReasoningDelta(block=block, text=text, signature=None, opaque=None, merged=None):
             return b"r%d" % block, text.encode()
         case RefusalDelta(block=block, text=text, merged=None):

@@ -27,6 +27,7 @@ Done: TypeAlias = Callable[[Any], None]
 
 WAITING_BYTES = 64 * 2**20
 """Commands that may wait for the connection."""
+_NOT_TAKEN = "a reply was not taken"
 _LOOKS = 8
 """How often, within one timeout, it is looked whether Redis answers."""
 
@@ -160,7 +161,11 @@ class Lane:
             if not sent:
                 self._break(RedisConnectionError("Redis answered what nobody asked"))
                 return
-            _settle(sent.popleft(), reply)
+            done = sent.popleft()
+            try:
+                done(reply)
+            except Exception:  # noqa: BLE001 - one caller's mistake must not cost the others their replies
+                _log.exception(_NOT_TAKEN)
 
     def _look(self) -> None:
         """One timer for all commands: does Redis still answer?"""
@@ -191,4 +196,4 @@ def _settle(done: Done, reply: Any) -> None:
     try:
         done(reply)
     except Exception:  # noqa: BLE001 - one caller's mistake must not cost the others their replies
-        _log.exception("a reply was not taken")
+        _log.exception(_NOT_TAKEN)

@@ -41,6 +41,7 @@ class AppendHead:
 
 
 _TAKEN = AppendReply("ok")
+_OK = [b"ok", b""]
 """What nearly every append is answered."""
 _EMPTY = b"$0\r\n\r\n"
 
@@ -61,6 +62,13 @@ def pack_append(
     first_token: bool = False,
 ) -> bytes:
     """The command that :meth:`broker.scripts.Scripts.append` sends, with the same meaning."""
+    if lease_ms is None and not started and not first_token and len(entries) == 1:
+        # Nearly all of them.
+        name, value = entries[0]
+        seq = b"%d" % first
+        return b"*%d\r\n%b$%d\r\n%b\r\n$0\r\n\r\n%b$0\r\n\r\n$0\r\n\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+            head.words + 7, head.before, len(seq), seq, head.channel, len(name), name, len(value), value,
+        )  # fmt: skip
     lease = _EMPTY if lease_ms is None else _word(lease_ms)
     marks = _word(started) + _word("1" if first_token else "") if started or first_token else _EMPTY + _EMPTY
     body = [b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(value), value) for name, value in entries]
@@ -75,7 +83,7 @@ def read_append(reply: Any) -> AppendReply | None:
 
 def append_reply(reply: list[Any]) -> AppendReply:
     """A reply of append.lua or end.lua."""
-    if reply[0] == b"ok" and not any(reply[1:]):
+    if reply == _OK:
         return _TAKEN
     kind: Any = reply[0].decode()
     if kind == "behind":
