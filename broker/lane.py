@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -22,6 +22,7 @@ from broker.tasks import end
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Done: TypeAlias = Callable[[Any], None]
 """Gets the reply, or an exception *instance*: an error reply, or why there is none."""
 
@@ -81,26 +82,27 @@ class Lane:
             raise reply
         return reply
 
-    async def calls(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Commands one behind the other, nothing in between; error replies are among the replies.
+    async def calls(self, commands: Sequence[Sequence[Any]], then: Callable[[list[Any]], T]) -> T:
+        """Commands one behind the other, nothing in between, and what ``then`` makes of their replies.
 
-        Raises ``RedisError`` when the connection broke.
+        It is called as soon as the last one is there: what it drops of many long replies is gone before the next ones
+        are read. Error replies are among them. Raises what it raises, and ``RedisError`` when the connection broke.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         replies: list[Any] = []
 
         def done(reply: Any) -> None:
             replies.append(reply)
-            if len(replies) == len(commands) and not future.done():
-                future.set_result(None)
+            if len(replies) < len(commands) or future.done():
+                return
+            try:
+                future.set_result(then(_unbroken(replies)))
+            except Exception as error:  # noqa: BLE001 - it is the caller's
+                future.set_exception(error)
 
         for command in commands:
             self.post(pack(*command), done)
-        await future
-        for reply in replies:
-            if isinstance(reply, (RedisConnectionError, RedisTimeoutError)):
-                raise reply
-        return replies
+        return await future
 
     async def aclose(self) -> None:
         """Close; whatever was not answered fails."""
@@ -190,6 +192,13 @@ class Lane:
         sent, self._sent = self._sent, deque()
         for done in sent:
             _settle(done, error)
+
+
+def _unbroken(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, (RedisConnectionError, RedisTimeoutError)):
+            raise reply
+    return replies
 
 
 def _settle(done: Done, reply: Any) -> None:

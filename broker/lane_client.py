@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis as RedisPy
 from redis.asyncio.client import Pipeline as RedisPipeline
@@ -16,6 +16,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broker.lane import Lane
 from broker.redis import Redis, connect
+
+T = TypeVar("T")
 
 _BLOCKING = "BLPOP BRPOP BRPOPLPUSH BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF"
 _CHANGING = "SUBSCRIBE PSUBSCRIBE SSUBSCRIBE MONITOR WATCH MULTI EXEC DISCARD SELECT HELLO AUTH RESET QUIT"
@@ -32,7 +34,22 @@ def lane_client(url: str) -> tuple[Redis, Lane]:
     return cast("Redis", client), lane
 
 
-async def _again(send: Callable[[], Awaitable[Any]]) -> Any:
+async def ask(redis: Redis, then: Callable[[list[Any]], T], *commands: Sequence[Any]) -> T:
+    """What ``then`` makes of the replies to commands that only read, as Redis gives them, in one round trip.
+
+    A pipeline of redis-py's costs more than such a read itself. Raises the first error reply, and what ``then`` raises.
+    """
+    lane: Lane | None = getattr(redis, "lane", None)
+    if lane is not None:
+        return await _again(lambda: lane.calls(commands, lambda replies: then(_whole(replies))))
+    pipe = redis.pipeline(transaction=False)
+    for name, *args in commands:
+        # Under its name in bytes redis-py has no form of its own for the reply.
+        pipe.execute_command(name.encode(), *args)
+    return then(await pipe.execute())
+
+
+async def _again(send: Callable[[], Awaitable[T]]) -> T:
     """Send; where the connection breaks, send again, in the rhythm of every other client of ours."""
     try:
         return await send()
@@ -88,7 +105,7 @@ class _LanePipeline(RedisPipeline):
         if self.is_transaction:
             lines = [("MULTI",), *lines, ("EXEC",)]
 
-        replies = await _again(lambda: self.client.lane.calls(lines))
+        replies = await _again(lambda: self.client.lane.calls(lines, _same))
         if self.is_transaction:
             replies = _executed(replies)
         if raise_on_error:
@@ -109,6 +126,15 @@ def _executed(replies: list[Any]) -> list[Any]:
     """What EXEC answered; else why it did not run: the command that could not be queued."""
     _raise_first(replies)
     return replies[-1]
+
+
+def _same(replies: list[Any]) -> list[Any]:
+    return replies
+
+
+def _whole(replies: list[Any]) -> list[Any]:
+    _raise_first(replies)
+    return replies
 
 
 def _raise_first(replies: list[Any]) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from broker.errors import GenerationNotFound, LogExpired
 from broker.events import Entry, decode_entry
 from broker.follow import Follower, Page
 from broker.keys import Keys
+from broker.lane_client import ask
 from broker.position import START, Position
 from broker.record import ENDED, Status
 from broker.redis import Redis, text, unavailable
 from broker.rows import Row
 from broker.scripts import AppendHead, AppendReply, Claim, Ending, Fence, FieldValue, Refusal, Scripts
 
+T = TypeVar("T")
+
 PAGE_ENTRIES = 500
+_STAT_FIELDS = ("tenant", "status", "top", "seq", "cancel_after_ms", "attempt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,12 @@ class StreamLog:
             GenerationNotFound: there is no such generation, or it is another tenant's.
         """
         with unavailable():
-            pipe = self._redis.pipeline(transaction=False)
-            self._ask(pipe, generation)
-            pipe.exists(self._keys.log(generation))
-            values, exists = await pipe.execute()
+            values, exists = await ask(
+                self._redis,
+                tuple,
+                ("HMGET", self._keys.job(generation), *_STAT_FIELDS),
+                ("EXISTS", self._keys.log(generation)),
+            )
         return _stat(values, tenant, log_exists=bool(exists))
 
     async def page(
@@ -118,7 +124,7 @@ class StreamLog:
         count = limit + (start != START)
         with unavailable():
             pipe = self._redis.pipeline(transaction=False)
-            self._ask(pipe, generation)
+            pipe.hmget(self._keys.job(generation), *_STAT_FIELDS)
             pipe.xrange(self._keys.log(generation), min="-" if start == START else str(start), count=count)
             pipe.exists(self._keys.log(generation))
             values, rows, exists = await pipe.execute()
@@ -129,26 +135,34 @@ class StreamLog:
             raise GenerationNotFound("The log of this generation is gone")
         return Page(entries=read_rows(rows), full=len(rows) == count, ended=stat.ended), stat
 
-    async def rows(self, generation: str, start: Position, *, limit: int) -> tuple[list[Row], bool, bool]:
-        """The rows from ``start`` on, inclusive; whether there may be more; whether the log had ended just before.
+    async def rows(
+        self, generation: str, start: Position, take: Callable[[list[Row], bool, bool], T], *, limit: int
+    ) -> T:
+        """What ``take`` makes of the rows from ``start`` on, inclusive.
 
-        Raises what :meth:`page` raises.
+        It is told, too, whether there may be more, and whether the log had ended just before. Raises what it raises,
+        and what :meth:`page` raises.
         """
         count = limit + (start != START)
+
+        def taken(replies: list[Any]) -> T:
+            status, rows, exists = replies
+            ended = text(status) in ENDED
+            if not rows and not exists:
+                if ended:
+                    raise LogExpired
+                raise GenerationNotFound("The log of this generation is gone")
+            return take(rows, len(rows) == count, ended)
+
         with unavailable():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hmget(self._keys.job(generation), "status")
             name, low = self._keys.log(generation), "-" if start == START else str(start)
-            # Under its name in bytes redis-py has no form of its own for the reply, which would be most of the cost.
-            pipe.execute_command(b"XRANGE", name, low, "+", "COUNT", count)
-            pipe.exists(name)
-            (status,), rows, exists = await pipe.execute()
-        ended = text(status) in ENDED
-        if not rows and not exists:
-            if ended:
-                raise LogExpired
-            raise GenerationNotFound("The log of this generation is gone")
-        return rows, len(rows) == count, ended
+            return await ask(
+                self._redis,
+                taken,
+                ("HGET", self._keys.job(generation), "status"),
+                ("XRANGE", name, low, "+", "COUNT", count),
+                ("EXISTS", name),
+            )
 
     async def entries(self, generation: str, after: Position, top: Position) -> AsyncGenerator[list[Entry], None]:
         """The entries behind ``after`` up to ``top``, page by page."""
@@ -159,10 +173,6 @@ class StreamLog:
             yield [entry for entry in step.entries if entry.position.seq <= top.seq]
             if step.kind == "reset" or step.at_tail:
                 return
-
-    def _ask(self, pipe: Any, generation: str) -> None:
-        fields = ("tenant", "status", "top", "seq", "cancel_after_ms", "attempt")
-        pipe.hmget(self._keys.job(generation), *fields)
 
     async def tops(self, generations: Sequence[str]) -> list[Position | None]:
         """The last position of each log; ``None`` where there is no such generation."""

@@ -151,8 +151,10 @@ class Pages:
             del self._keys[key[0]]
 
     async def _page(self, generation: str, position: Position, merge: bool) -> SharedPage:
-        rows, full, ended = await self._log.rows(generation, position, limit=PAGE_ENTRIES)
-        return share(rows, position, merge=merge, full=full, log_ended=ended)
+        def take(rows: list[Row], full: bool, ended: bool) -> SharedPage:
+            return share(rows, position, merge=merge, full=full, log_ended=ended)
+
+        return await self._log.rows(generation, position, take, limit=PAGE_ENTRIES)
 
     def _find(self, key: Key) -> SharedPage | None:
         known = self._kept.get(key)

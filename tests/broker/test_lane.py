@@ -61,7 +61,7 @@ async def test_an_error_reply_is_one_commands_own_business(server: ScriptedRedis
     """Its neighbours get their replies."""
     async with lane_to(server) as lane:
         server.next_reply = b"-WRONGTYPE no\r\n"
-        replies = await lane.calls([("GET", "a"), ("ECHO", "b")])
+        replies = await lane.calls([("GET", "a"), ("ECHO", "b")], list)
         assert [type(reply) for reply in replies] == [ResponseError, bytes]
         server.next_reply = b"-ERR no\r\n"
         with pytest.raises(ResponseError, match="no"):
@@ -161,7 +161,7 @@ async def test_who_is_cancelled_leaves_its_reply_to_nobody(server: ScriptedRedis
     async with lane_to(server) as lane:
         await lane.call("ECHO", "a")
         waiting = [asyncio.ensure_future(lane.call("ECHO", str(n))) for n in range(4)]
-        several = asyncio.ensure_future(lane.calls([("ECHO", "x"), ("ECHO", "y")]))
+        several = asyncio.ensure_future(lane.calls([("ECHO", "x"), ("ECHO", "y")], list))
         await asyncio.sleep(0)
         waiting[1].cancel()
         several.cancel()

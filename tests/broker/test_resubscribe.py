@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,11 @@ async def test_the_subscription_stands_before_the_first_page(
     """What is written between the first page and the first wait is heard: no reader ever hangs on a gap."""
     store = Store.on(broker.redis, broker.settings)
     writer = await store.own(await store.submit())
-    read = deaf.log.rows
+    read: Any = deaf.log.rows
     listening: list[int] = []
 
     async def page(*args: object, **kwargs: object) -> object:
-        answer = await read(*args, **kwargs)  # pyright: ignore[reportArgumentType] - handed on as it came
+        answer: object = await read(*args, **kwargs)
         if not listening:
             name = store.keys.channel(writer.generation)
             listening.append((await store.raw.pubsub_numsub(name))[0][1])

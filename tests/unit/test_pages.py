@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -15,6 +16,8 @@ from broker.rows import Row
 from tests.support.waiting import wait_until
 from tests.unit.test_rows import rows_of
 
+T = TypeVar("T")
+
 
 class SlowLog:
     """A log whose reads answer what it was when they were sent, when the test lets them."""
@@ -25,7 +28,9 @@ class SlowLog:
         self.go = asyncio.Event()
         self.error: Exception | None = None
 
-    async def rows(self, generation: str, start: Position, *, limit: int) -> tuple[list[Row], bool, bool]:
+    async def rows(
+        self, generation: str, start: Position, take: Callable[[list[Row], bool, bool], T], *, limit: int
+    ) -> T:
         """From the position on, inclusive."""
         del generation
         length, error = self.length, self.error
@@ -37,7 +42,7 @@ class SlowLog:
         count = limit + (start != START)
         seqs = range(max(start.seq, 1), length + 1)[:count]
         rows = rows_of([Entry(Position(7, seq), TextDelta(0, "x")) for seq in seqs])
-        return rows, len(rows) == count, False
+        return take(rows, len(rows) == count, False)
 
 
 def pages_of(log: SlowLog, budget: int = 10**9) -> Pages:
