@@ -5,7 +5,8 @@ What a call is answered stands in its prompt: the last message is an :class:`Ask
 request is there; token ``n`` of the others is `` n``. The first part of the path is the caller's name.
 
 It is spoken to in lines of JSON: ``"count"`` is answered with a :class:`Count`, ``"book"`` with all calls so far, each
-``[key, caller, ns]``; ``"forget"`` like ``"count"``, and everything begins anew.
+``[key, caller, ns]``. ``"forget"`` and ``"go"`` are answered like ``"count"``: with the first the book begins anew,
+with the second the answers that are held go on, evenly spread.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import cast
 import msgspec
 
 from bench.child import Child, start
+from bench.fake_answers import END, HEAD, Ask, Call, Count, token
 from bench.stats import percentile
 from broker.garbage import look_rarely
 from rejoinder.ports import LOOPBACK
@@ -32,74 +34,6 @@ NAME = "bench"
 """Of the provider in the settings of whoever asks it."""
 ANSWER_S = 10.0
 _TICK_S = 0.002
-_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_LAST = b"0\r\n\r\n"
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """What to say: ``tokens`` of them, ``rate`` a second; 0 = all at once."""
-
-    key: str
-    tokens: int
-    rate: float = 0.0
-
-    def prompt(self) -> str:
-        """For the last message."""
-        return msgspec.json.encode(self).decode()
-
-
-class Count(msgspec.Struct, frozen=True):
-    """Calls and tokens so far. ``cut``: calls whose caller left before the end; ``late_ms``: p99 of the schedule."""
-
-    asked: int = 0
-    open: int = 0
-    ended: int = 0
-    cut: int = 0
-    tokens: int = 0
-    late_ms: float = 0.0
-
-
-class Call(msgspec.Struct, frozen=True, array_like=True):
-    """Who asked for what, and when: CLOCK_MONOTONIC, ns."""
-
-    key: str
-    caller: str
-    ns: int
-
-
-def rest_of(ask: Ask) -> str:
-    """All of the answer but its first token."""
-    return "".join(f" {number}" for number in range(1, ask.tokens))
-
-
-def is_whole(text: str, ask: Ask) -> bool:
-    """Whether a text is the answer: every token once, in order."""
-    key, mark, rest = text.partition("@")
-    stamp, end, rest = rest.partition("@")
-    return (key, mark, end, rest) == (ask.key, "@", "@", rest_of(ask)) and stamp.isdigit()
-
-
-def frame(data: bytes) -> bytes:
-    """One server-sent event as one chunk of HTTP."""
-    return b"%x\r\ndata: %b\n\n\r\n" % (len(data) + 8, data)
-
-
-def token(text: str, finish: str = "null") -> bytes:
-    """A chunk of the answer, with the fields that OpenAI's have; ``finish`` is JSON."""
-    delta = b'{"content":%b}' % msgspec.json.encode(text) if text else b"{}"
-    about = b'"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":null'
-    choice = b'{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}' % (delta, finish.encode())
-    return frame(b'{%b,"choices":[%b],"usage":null}' % (about, choice))
-
-
-_END = b"".join(
-    (
-        token("", '"stop"'),
-        frame(b'{"id":"chatcmpl-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9,"total_tokens":12}}'),
-        frame(b"[DONE]"),
-        _LAST,
-    )
-)
 
 
 @dataclass(slots=True)
@@ -123,6 +57,7 @@ class Provider:
 
     def __init__(self) -> None:
         self._due: list[tuple[int, int, Answer]] = []
+        self._held: list[Answer] = []
         self._frames: list[bytes] = [b""]
         self.forget()
 
@@ -136,19 +71,30 @@ class Provider:
         """Say the first token, and all of them where no rate is asked for; ``None``: that was the whole answer."""
         now = time.monotonic_ns()
         self.calls.append(Call(ask.key, caller, now))
-        first = _HEAD + token(f"{ask.key}@{now}@")
+        first = HEAD + token(f"{ask.key}@{now}@")
         self.tokens += 1
         while len(self._frames) < ask.tokens:
             self._frames.append(token(f" {len(self._frames)}"))
         if ask.rate and ask.tokens > 1:
             transport.write(first)
             answer = Answer(ask, transport, now)
-            heapq.heappush(self._due, (answer.due_ns, len(self.calls), answer))
+            if ask.held:
+                self._held.append(answer)
+            else:
+                heapq.heappush(self._due, (answer.due_ns, len(self.calls), answer))
             return answer
-        transport.write(first + b"".join(self._frames[1 : ask.tokens]) + _END)
+        transport.write(first + b"".join(self._frames[1 : ask.tokens]) + END)
         self.tokens += ask.tokens - 1
         self.ended += 1
         return None
+
+    def go(self) -> None:
+        """Go on with what is held."""
+        now, held = time.monotonic_ns(), self._held
+        for number, answer in enumerate(held):
+            answer.begun_ns = now + int(number / len(held) * 1e9 / answer.ask.rate)
+            heapq.heappush(self._due, (answer.due_ns, number, answer))
+        self._held = []
 
     def leave(self, answer: Answer) -> None:
         """Its caller has hung up."""
@@ -174,7 +120,7 @@ class Provider:
         if answer.said < answer.ask.tokens:
             heapq.heappush(self._due, (answer.due_ns, number, answer))
         else:
-            data += _END
+            data += END
             answer.gone = True
             self.ended += 1
         answer.transport.write(data)
@@ -245,6 +191,10 @@ class FakeProvider:
         """How it stood; from here on it counts anew."""
         return msgspec.convert(await self._asked("forget"), Count)
 
+    async def go(self) -> Count:
+        """How it stood when it let go on what is held."""
+        return msgspec.convert(await self._asked("go"), Count)
+
     async def book(self) -> Sequence[Call]:
         """Every call since the last :meth:`forget`, in order."""
         return msgspec.convert((await self._asked("book"))["calls"], list[Call])
@@ -275,6 +225,8 @@ async def serve() -> None:
         said = {"calls": provider.calls} if word == "book" else provider.count()
         if word == "forget":
             provider.forget()
+        if word == "go":
+            provider.go()
         print(msgspec.json.encode(said).decode(), flush=True)
     speaking.cancel()
     server.close()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import re
 import sys
 import tempfile
@@ -25,8 +24,9 @@ import httpx2
 
 from bench.child import start
 from bench.curves.fleet import environment
-from bench.fake_provider import NAME, Ask, FakeProvider, fake_provider, is_whole
-from bench.machine import settle
+from bench.fake_answers import Ask, is_whole
+from bench.fake_provider import NAME, FakeProvider, fake_provider
+from bench.machine import cpu_ns, settle, waited_ns
 from bench.measure import Row
 from bench.ours import until_ready
 from bench.scale import Scale
@@ -39,6 +39,7 @@ WARM = 30
 TOKENS = 4
 RATE = 200.0
 """Of the tokens behind the first one, which must not come in one piece with it."""
+WAITED_MS = 1.0
 ASK_S = 10.0
 RUN_S = 60.0
 _STAMP = re.compile(rb"@(\d+)@")
@@ -59,6 +60,8 @@ class Way:
     end: bytes
     """What an answer that is whole has in it."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    pids: dict[str, int] = field(default_factory=dict[str, int])
+    """What it takes, by name."""
 
 
 @dataclass(slots=True)
@@ -67,6 +70,17 @@ class Took:
 
     first: list[float] = field(default_factory=list[float])
     to_provider: list[float] = field(default_factory=list[float])
+    cpu_ms: dict[str, float] = field(default_factory=dict[str, float])
+    """Of each process, for one ask."""
+    waited_ms: float = 0.0
+    """For one ask, in which they were ready and something else had their core."""
+
+    @property
+    def note(self) -> str:
+        """What a reader of the times has to know."""
+        if self.waited_ms <= WAITED_MS:
+            return ""
+        return f"node and worker waited {self.waited_ms:.1f} ms of each ask for their core"
 
 
 def straight(provider: FakeProvider) -> Way:
@@ -89,13 +103,13 @@ async def rejoinder(provider: FakeProvider, live: str) -> AsyncGenerator[Way]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = await stack.enter_async_context(EmbeddedServer())
         env = environment(server.url, CONFIG=provider.config(folder, "worker"), LIVE=live)
-        port = free_port()
+        port, pids = free_port(), dict[str, int]()
         for name, more in (("worker", ()), ("api", ("--port", str(port)))):
             command = (sys.executable, "-m", "rejoinder", name, *more)
-            await stack.enter_async_context(start(name, command, env=env, serves=True))
+            pids[name] = (await stack.enter_async_context(start(name, command, env=env, serves=True))).pid
         await until_ready(f"http://{LOOPBACK}:{port}")
         url = f"http://{LOOPBACK}:{port}/v1/generations"
-        yield Way(url, body, b"generation.completed", {"Accept": "text/event-stream"})
+        yield Way(url, body, b"generation.completed", {"Accept": "text/event-stream"}, pids)
 
 
 async def ask(http: httpx2.AsyncClient, way: Way, key: str) -> tuple[float, float]:
@@ -129,11 +143,16 @@ async def measure(asks: int, systems: Sequence[str] = ("ours",), warm: int = WAR
             for way in ways.values():
                 await ask(http, way, next(keys))
         took = {name: Took() for name in ways}
+        before = {pid: (cpu_ns(pid), waited_ns(pid)) for way in ways.values() for pid in way.pids.values()}
         for _ in range(asks):
             for name, way in ways.items():
                 first, to_provider = await ask(http, way, next(keys))
                 took[name].first.append(first)
                 took[name].to_provider.append(to_provider)
+        for name, way in ways.items():
+            for process, pid in way.pids.items():
+                took[name].cpu_ms[process] = (cpu_ns(pid) - before[pid][0]) / 1e6 / asks
+                took[name].waited_ms += (waited_ns(pid) - before[pid][1]) / 1e6 / asks
     return took
 
 
@@ -149,10 +168,11 @@ def rows_of(took: dict[str, Took]) -> list[Row]:
             continue
         for share, quantile in (("p50", 0.5), ("p99", 0.99)):
             added = percentile(each.first, quantile) - percentile(direct, quantile)
-            rows.append(Row(f"ttft.added_{share}_ms", name, added))
+            rows.append(Row(f"ttft.added_{share}_ms", name, added, each.note))
         rows.append(Row("ttft.way_in_ms", name, percentile(each.to_provider, 0.5)))
         out = [whole - part for whole, part in zip(each.first, each.to_provider, strict=True)]
         rows.append(Row("ttft.way_out_ms", name, percentile(out, 0.5)))
+        rows += [Row(f"ttft.{process}_cpu_ms", name, ms) for process, ms in each.cpu_ms.items()]
     return rows
 
 
@@ -166,10 +186,9 @@ async def run(scale: Scale) -> list[Row]:
 async def main(asks: int) -> None:
     """Print the rows."""
     for row in rows_of(await measure(asks)):
-        print(f"{row.metric:20} {row.system:10} {row.value:8.2f}")
+        print(f"{row.metric:20} {row.system:10} {row.value:8.2f}  {row.note}")
 
 
 if __name__ == "__main__":
     settle()
-    os.environ.pop("REJOINDER_CONFIG", None)
     asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else ASKS))
