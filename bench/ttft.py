@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,22 +29,26 @@ from bench.fake_answers import Ask, is_whole
 from bench.fake_provider import NAME, FakeProvider, fake_provider
 from bench.machine import cpu_ns, settle, waited_ns
 from bench.measure import Row
+from bench.naive.jobs import submitting
 from bench.ours import until_ready
 from bench.scale import Scale
 from bench.stats import percentile
 from rejoinder.embedded import EmbeddedServer
 from rejoinder.ports import LOOPBACK, free_port
 
-ASKS = 300
+ASKS = 250
 WARM = 30
 TOKENS = 4
+NAIVE_EVERY = 15
+POLL_S = 0.5
+"""Of stock arq: naive asks are spread over it, or they would all come at the same moment between two polls."""
 RATE = 200.0
 """Of the tokens behind the first one, which must not come in one piece with it."""
 WAITED_MS = 1.0
 ASK_S = 10.0
 RUN_S = 60.0
 _STAMP = re.compile(rb"@(\d+)@")
-_TEXT = re.compile(rb'"(?:content|text)":"([^"]*)"')
+_TEXT = re.compile(rb'"(?:content|text)": ?"([^"]*)"')
 """Of an OpenAI chunk, and of an event of ours; the texts are digits and blanks."""
 
 
@@ -62,6 +67,10 @@ class Way:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     pids: dict[str, int] = field(default_factory=dict[str, int])
     """What it takes, by name."""
+    submit: Callable[[str, str], Awaitable[None]] | None = None
+    """Where asking and reading are two things: queues (stream, prompt), which is then read at the URL."""
+    every: int = 1
+    """Only every so many turns are its own: for a way that takes long."""
 
 
 @dataclass(slots=True)
@@ -112,23 +121,44 @@ async def rejoinder(provider: FakeProvider, live: str) -> AsyncGenerator[Way]:
         yield Way(url, body, b"generation.completed", {"Accept": "text/event-stream"}, pids)
 
 
+@asynccontextmanager
+async def naive(provider: FakeProvider) -> AsyncGenerator[Way]:
+    """What people write by hand: stock arq, its job, and the naive reader; submits cost no HTTP here."""
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(EmbeddedServer())
+        env = {**os.environ, "NAIVE_REDIS_URL": server.url, "NAIVE_PORT": str(port)}
+        env["NAIVE_PROVIDER_URL"] = provider.url("naive")
+        pids: dict[str, int] = {}
+        for name, module in (("worker", "bench.naive.jobs"), ("api", "bench.naive.app")):
+            child = await stack.enter_async_context(start(name, (sys.executable, "-m", module), env=env, serves=True))
+            pids[name] = child.pid
+        await until_ready(f"http://{LOOPBACK}:{port}")
+        queue = await stack.enter_async_context(submitting(server.url))
+        url = f"http://{LOOPBACK}:{port}/streams/{{}}/events"
+        yield Way(url, lambda _: {}, b'"done"', pids=pids, submit=queue.submit, every=NAIVE_EVERY)
+
+
 async def ask(http: httpx2.AsyncClient, way: Way, key: str) -> tuple[float, float]:
     """(request -> first token seen, request -> first token sent by the provider), ms. Raises :class:`NotWhole`."""
     wanted = Ask(key, TOKENS, RATE)
-    body = way.body(wanted)
+    url, method, body = way.url.format(key), "GET" if way.submit else "POST", way.body(wanted) or None
     heard, stamp, seen = b"", None, 0
     begun = time.monotonic_ns()
-    async with asyncio.timeout(ASK_S), http.stream("POST", way.url, json=body, headers=way.headers) as answer:
-        async for data in answer.aiter_bytes():
-            heard += data
-            if stamp is None and (stamp := _STAMP.search(heard)) is not None:
-                seen = time.monotonic_ns()
+    async with asyncio.timeout(ASK_S):
+        if way.submit:
+            await way.submit(key, wanted.prompt())
+        async with http.stream(method, url, json=body, headers=way.headers) as answer:
+            async for data in answer.aiter_bytes():
+                heard += data
+                if stamp is None and (stamp := _STAMP.search(heard)) is not None:
+                    seen = time.monotonic_ns()
     if stamp is None or way.end not in heard or not is_whole(b"".join(_TEXT.findall(heard)).decode(), wanted):
         raise NotWhole(f"{way.url} answered {answer.status_code}: {heard[-300:]!r}")
     return (seen - begun) / 1e6, (int(stamp[1]) - begun) / 1e6
 
 
-async def measure(asks: int, systems: Sequence[str] = ("ours",), warm: int = WARM) -> dict[str, Took]:
+async def measure(asks: int, systems: Sequence[str] = ("naive", "ours"), warm: int = WARM) -> dict[str, Took]:
     """All ways in turn, each ask alone. Raises :class:`NotWhole`, ``TimeoutError``."""
     keys = map(str, itertools.count())
     async with AsyncExitStack() as stack:
@@ -137,22 +167,26 @@ async def measure(asks: int, systems: Sequence[str] = ("ours",), warm: int = WAR
         ways = {"direct": straight(provider)}
         for name in systems:
             live = name.partition("-")[2] or "direct"
-            ways[name] = await stack.enter_async_context(rejoinder(provider, live))
+            made = naive(provider) if name == "naive" else rejoinder(provider, live)
+            ways[name] = await stack.enter_async_context(made)
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=ASK_S))
-        for _ in range(warm):
+        for turn in range(warm):
             for way in ways.values():
-                await ask(http, way, next(keys))
+                if turn % way.every == 0:
+                    await ask(http, way, next(keys))
         took = {name: Took() for name in ways}
         before = {pid: (cpu_ns(pid), waited_ns(pid)) for way in ways.values() for pid in way.pids.values()}
-        for _ in range(asks):
-            for name, way in ways.items():
+        for turn, (name, way) in itertools.product(range(asks), ways.items()):
+            if turn % way.every == 0:
+                if way.submit:
+                    await asyncio.sleep(turn * 0.618 % 1 * POLL_S)
                 first, to_provider = await ask(http, way, next(keys))
                 took[name].first.append(first)
                 took[name].to_provider.append(to_provider)
         for name, way in ways.items():
             for process, pid in way.pids.items():
-                took[name].cpu_ms[process] = (cpu_ns(pid) - before[pid][0]) / 1e6 / asks
-                took[name].waited_ms += (waited_ns(pid) - before[pid][1]) / 1e6 / asks
+                took[name].cpu_ms[process] = (cpu_ns(pid) - before[pid][0]) / 1e6 / len(took[name].first)
+                took[name].waited_ms += (waited_ns(pid) - before[pid][1]) / 1e6 / len(took[name].first)
     return took
 
 
