@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import httpx2
 import pytest
@@ -16,6 +19,7 @@ from bench.fake_provider import Connection, Provider
 from bench.machine import parse_waited_ns
 from bench.queue_idle import commands
 from bench.queue_load import displacements, shares
+from bench.queue_stage import Stage, Void
 from bench.ttft import Took, Way, ask, rows_of
 from broker.tasks import end
 from tests.support.waiting import wait_until
@@ -85,6 +89,39 @@ def test_an_answer_that_lacks_a_character_is_not_whole(tokens: int, at: int) -> 
     assert not is_whole(text + " 1", wanted)
     lost = 5 + at % (len(text) - 5)
     assert not is_whole(text[:lost] + text[lost + 1 :], wanted)
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "lost", "asked", "void"),
+    [
+        ("completed", 1, "", 1, ""),
+        ("failed", 1, "", 1, "failed"),
+        ("completed", 2, "", 1, "attempt 2"),
+        ("completed", 1, " 2", 1, "attempt 1"),
+        ("completed", 1, "", 2, "asked 2 times"),
+        ("completed", 1, "", 0, "asked 0 times"),
+    ],
+)
+async def test_a_run_that_loses_or_doubles_is_void(status: str, attempt: int, lost: str, asked: int, void: str) -> None:
+    """By the record, by its text, and by the provider's book."""
+    wanted = Ask("7", 3)
+    output = SimpleNamespace(text=f"7@12@{rest_of(wanted).removesuffix(lost)}")
+    record = SimpleNamespace(id="gen_1", status=status, attempt=attempt, output=output, error=None)
+    broker = SimpleNamespace(queue_length=AsyncMock(return_value=0), get=AsyncMock(return_value=record))
+    book = SimpleNamespace(book=AsyncMock(return_value=[Call("7", "x", 0)] * asked))
+    here = Stage("", cast("Any", book), cast("Any", broker), Path())
+    if not void:
+        assert await here.settled({"gen_1": wanted}, 1.0) > 0
+        return
+    with pytest.raises(Void, match=void):
+        await here.settled({"gen_1": wanted}, 1.0)
+
+
+async def test_a_queue_that_does_not_empty_is_void() -> None:
+    """The wait is bounded."""
+    broker = SimpleNamespace(queue_length=AsyncMock(return_value=3))
+    with pytest.raises(Void, match="3 of 1 generations stood in the queue"):
+        await Stage("", cast("Any", None), cast("Any", broker), Path()).settled({"gen_1": Ask("7", 3)}, 0.05)
 
 
 def test_order_and_shares_are_read_from_the_book() -> None:
