@@ -50,6 +50,17 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
+def parse_waited_ns(schedstat: str) -> int:
+    """What /proc/PID/schedstat says of the time in which a process was ready and had no core. Raises ``ValueError``."""
+    _ran, waited, _slices = map(int, schedstat.split())
+    return waited
+
+
+def waited_ns(pid: int) -> int:
+    """Nanoseconds in which a process's main thread was ready and others had its core. Raises ``OSError``: gone."""
+    return parse_waited_ns(Path(f"/proc/{pid}/schedstat").read_text())
+
+
 def parse_pss_kib(rollup: str) -> int:
     """The proportional set size in /proc/PID/smaps_rollup, KiB. Raises ``ValueError`` where there is none."""
     for line in rollup.splitlines():
