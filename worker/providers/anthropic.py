@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from broker.errors import ProviderError
+from worker.providers.answer import events_of
 from worker.providers.anthropic_map import MessageState, events_at_end, events_from_message
 from worker.providers.anthropic_request import can_prefill, prefix_text, request_to_anthropic
 from worker.providers.base import Call, ProviderItem
 from worker.providers.blocks import Blocks, malformed
 from worker.providers.failures import READ_MARGIN_S, Upstream
+from worker.providers.sse import load
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -59,14 +62,19 @@ class AnthropicProvider:
         answered = False
         try:
             # Not messages.create(): it has no temperature any more, which the models it can still ask may be given.
-            async with await client.post(
-                "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            ) as answer:
+            # The SDK's stream is not iterated: it passes over a frame without an event's name, a hole nobody sees, and
+            # takes longer over an event than all of this adapter.
+            async with (
+                await client.post(
+                    "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
+                ) as answer,
+                aclosing(events_of(answer.response)) as events,
+            ):
                 answered = True
-                # Iterated by itself, the SDK's stream passes over a frame without an event's name: a hole nobody sees.
-                async for frame in AsyncStream.raw_events(answer.response):
-                    for item in events_from_message(json.loads(frame.data), state) if frame.data else ():
-                        yield item
+                async for datas in events:
+                    for data in datas:
+                        for item in events_from_message(load(data), state):
+                            yield item
         except (AnthropicError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             # The SDK's error text may hold the key, so it must not become a part of what is logged.
             raise self._failure(error, answered=answered, prefilled=bool(prefix)) from None
