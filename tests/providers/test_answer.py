@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from broker.errors import ProviderError
 from broker.settings import Settings
 from tests.providers.contract import failure_of, items_of, make_call, text_of
 from tests.support.upstream import Reply, Upstream, anthropic_frames, chat_frames, golden
@@ -80,12 +81,12 @@ async def test_a_server_that_does_not_hang_up_holds_nobody_up(upstream: Upstream
 
 @pytest.fixture
 def settings(upstream: Upstream, tmp_path: Path) -> Settings:
-    """All providers are the stub."""
+    """All providers are the stub; this worker runs two generations at once."""
     path = tmp_path / "rejoinder.toml"
     path.write_text(f'[providers.vllm]\nbase_url = "{upstream.url}/v1"\n')
     given = {"openai_base_url": f"{upstream.url}/v1", "anthropic_base_url": upstream.url}
     keys = {"openai_api_key": "k", "anthropic_api_key": "k"}
-    return Settings.model_validate({"config": path, "connect_s": 0.2, **given, **keys})
+    return Settings.model_validate({"config": path, "max_jobs": 2, "connect_s": 0.2, **given, **keys})
 
 
 @pytest.fixture
@@ -113,3 +114,19 @@ async def test_framing_that_the_standard_allows(registry: Registry, upstream: Up
     upstream.replies.append(Reply((odd,), bite=7))
     provider, name = registry.resolve(model)
     assert text_of(await items_of(provider, make_call(name))) == "Hello"
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_worker_may_make_all_its_calls_at_once(registry: Registry, upstream: Upstream, model: str) -> None:
+    """As many connections as generations, whatever the SDK's own limit is; one more waits, and fails honestly."""
+    upstream.replies.extend([Reply(then="silence")] * 2)
+    provider, name = registry.resolve(model)
+    loop = asyncio.get_running_loop()
+    calls = [loop.create_task(items_of(provider, make_call(name))) for _ in range(2)]
+    await wait_until(lambda: len(upstream.asked) == 2)
+    _, error = await failure_of(provider, make_call(name))
+    assert (error.code, error.can_retry) == ("provider_unavailable", True)
+    for call in calls:
+        call.cancel()
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert not any(isinstance(each, ProviderError) for each in ended)

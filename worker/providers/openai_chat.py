@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from broker.errors import ProviderError
-from worker.providers.answer import events_of
+from worker.providers.answer import MAX_CALLS, MAX_IDLE, events_of
 from worker.providers.base import Call, ProviderItem
 from worker.providers.blocks import Blocks, malformed
 from worker.providers.failures import READ_MARGIN_S, Upstream
@@ -29,7 +29,7 @@ class OpenAIChatProvider:
 
     ``name`` ``openai`` means OpenAI itself, see :func:`request_to_openai`. ``api_key`` None = the server wants none,
     empty = one is needed and missing, which every call is then told. ``base_url`` ends in ``/v1`` or the like.
-    ``connect_s``, ``stall_s``: seconds.
+    ``connect_s``, ``stall_s``: seconds. ``max_calls``: at once; more wait for ``connect_s`` and then fail.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class OpenAIChatProvider:
         base_url: str,
         connect_s: float,
         stall_s: float,
+        max_calls: int = MAX_CALLS,
         models: Sequence[str] = (),
         can_continue: bool = False,
     ) -> None:
@@ -49,6 +50,7 @@ class OpenAIChatProvider:
         self._base_url = base_url
         self._connect_s = connect_s
         self._read_s = stall_s + READ_MARGIN_S
+        self._max_calls = max_calls
         self._models = list(models)
         self._can_continue = can_continue
         self._client: AsyncOpenAI | None = None
@@ -115,7 +117,7 @@ class OpenAIChatProvider:
 
     def _make_client(self) -> AsyncOpenAI:
         import httpx2  # noqa: PLC0415 - imported on first use
-        from openai import AsyncOpenAI  # noqa: PLC0415 - imported on first use
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient  # noqa: PLC0415 - imported on first use
 
         try:
             return AsyncOpenAI(
@@ -123,6 +125,9 @@ class OpenAIChatProvider:
                 base_url=self._base_url,
                 max_retries=0,
                 timeout=httpx2.Timeout(self._read_s, connect=self._connect_s, pool=self._connect_s),
+                http_client=DefaultAsyncHttpxClient(
+                    limits=httpx2.Limits(max_connections=self._max_calls, max_keepalive_connections=MAX_IDLE)
+                ),
             )
         except httpx2.InvalidURL as error:
             raise self._upstream.broken(error, answered=False) from None
