@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from broker.request import GenerationRequest
 from broker.tasks import end
 from broker.values import CancelReason, ErrorInfo, Usage, add_usage
 from worker.calls import Calls
-from worker.providers.base import Call, Finish, Provider, UsageUpdate
+from worker.providers.base import Call, Finish, Provider, ProviderItem, UsageUpdate
+from worker.silence import Silence
 from worker.upstream import retrying
 from worker.writer import LogWriter
 
@@ -125,31 +127,40 @@ class Drive:
         self.writer.announce(Retrying(tries, round(pause_s, 3), _info(error)))
 
     async def _pull(self, provider: Provider, calls: Calls) -> Finish:
-        stall_s, limit = self._settings.stall_s, self._settings.max_log_bytes
+        stall_s = self._settings.stall_s
         async with aclosing(provider.stream(calls.call)) as items:
-            while True:
-                try:
-                    async with asyncio.timeout(stall_s):
-                        item = await anext(items, None)
-                except TimeoutError:
-                    raise ProviderError(
-                        f"the provider has sent nothing for {stall_s:g} s", code="provider_stalled", retryable=True
-                    ) from None
-                if isinstance(item, CONTENT_TYPES):
-                    if (mode := calls.take(item)) is not None:
-                        self.writer.begin_again(mode, attempt=self.writer.attempt + 1)
-                    self.writer.write(item)
-                    if self.writer.bytes > limit:
-                        raise ProviderError(f"the answer is larger than {limit} bytes", code="output_too_large")
-                    await self.writer.room()
-                elif isinstance(item, UsageUpdate):
+            silence = Silence(stall_s)
+            try:
+                async with silence:
+                    return await self._take(items, silence, calls)
+            except TimeoutError:
+                if not silence.expired:
+                    raise
+                raise ProviderError(
+                    f"the provider has sent nothing for {stall_s:g} s", code="provider_stalled", retryable=True
+                ) from None
+
+    async def _take(self, items: AsyncGenerator[ProviderItem, None], silence: Silence, calls: Calls) -> Finish:
+        limit, writer = self._settings.max_log_bytes, self.writer
+        while True:
+            silence.wait()
+            item = await anext(items, None)
+            silence.heard()
+            if isinstance(item, CONTENT_TYPES):
+                if (mode := calls.take(item)) is not None:
+                    writer.begin_again(mode, attempt=writer.attempt + 1)
+                writer.write(item)
+                if writer.bytes > limit:
+                    raise ProviderError(f"the answer is larger than {limit} bytes", code="output_too_large")
+                await writer.room()
+            elif isinstance(item, UsageUpdate):
+                self._usage = add_usage(self._paid, item.usage)
+            elif isinstance(item, Finish):
+                if item.usage is not None:
                     self._usage = add_usage(self._paid, item.usage)
-                elif isinstance(item, Finish):
-                    if item.usage is not None:
-                        self._usage = add_usage(self._paid, item.usage)
-                    return item
-                else:
-                    raise ProviderError("the answer broke off", code="provider_truncated", retryable=True)
+                return item
+            else:
+                raise ProviderError("the answer broke off", code="provider_truncated", retryable=True)
 
     async def _unwatched(self) -> None:
         """Return when nobody has watched for as long as the request allows; never, where it does not care."""

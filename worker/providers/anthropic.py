@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from broker.errors import ProviderError
+from worker.providers.answer import MAX_CALLS, MAX_IDLE, events_of
 from worker.providers.anthropic_map import MessageState, events_at_end, events_from_message
 from worker.providers.anthropic_request import can_prefill, prefix_text, request_to_anthropic
 from worker.providers.base import Call, ProviderItem
 from worker.providers.blocks import Blocks, malformed
 from worker.providers.failures import READ_MARGIN_S, Upstream
+from worker.providers.sse import load
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -24,7 +27,7 @@ class AnthropicProvider:
     """One upstream that speaks Anthropic's API.
 
     An empty ``api_key`` = none is configured, which every call is then told. ``base_url`` comes without ``/v1``.
-    ``connect_s``, ``stall_s``: seconds.
+    ``connect_s``, ``stall_s``: seconds. ``max_calls``: at once; more wait for ``connect_s`` and then fail.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class AnthropicProvider:
         base_url: str,
         connect_s: float,
         stall_s: float,
+        max_calls: int = MAX_CALLS,
         models: Sequence[str] = (),
     ) -> None:
         self.name = name
@@ -43,6 +47,7 @@ class AnthropicProvider:
         self._base_url = base_url
         self._connect_s = connect_s
         self._read_s = stall_s + READ_MARGIN_S
+        self._max_calls = max_calls
         self._models = list(models)
         self._client: AsyncAnthropic | None = None
         self._connecting = asyncio.Lock()
@@ -59,14 +64,19 @@ class AnthropicProvider:
         answered = False
         try:
             # Not messages.create(): it has no temperature any more, which the models it can still ask may be given.
-            async with await client.post(
-                "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            ) as answer:
+            # The SDK's stream is not iterated: it passes over a frame without an event's name, a hole nobody sees, and
+            # takes longer over an event than all of this adapter.
+            async with (
+                await client.post(
+                    "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
+                ) as answer,
+                aclosing(events_of(answer.response)) as events,
+            ):
                 answered = True
-                # Iterated by itself, the SDK's stream passes over a frame without an event's name: a hole nobody sees.
-                async for frame in AsyncStream.raw_events(answer.response):
-                    for item in events_from_message(json.loads(frame.data), state) if frame.data else ():
-                        yield item
+                async for datas in events:
+                    for data in datas:
+                        for item in events_from_message(load(data), state):
+                            yield item
         except (AnthropicError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             # The SDK's error text may hold the key, so it must not become a part of what is logged.
             raise self._failure(error, answered=answered, prefilled=bool(prefix)) from None
@@ -100,7 +110,7 @@ class AnthropicProvider:
 
     def _make_client(self) -> AsyncAnthropic:
         import httpx2  # noqa: PLC0415 - imported on first use
-        from anthropic import AsyncAnthropic  # noqa: PLC0415 - imported on first use
+        from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient  # noqa: PLC0415 - imported on first use
 
         try:
             return AsyncAnthropic(
@@ -108,6 +118,9 @@ class AnthropicProvider:
                 base_url=self._base_url,
                 max_retries=0,
                 timeout=httpx2.Timeout(self._read_s, connect=self._connect_s, pool=self._connect_s),
+                http_client=DefaultAsyncHttpxClient(
+                    limits=httpx2.Limits(max_connections=self._max_calls, max_keepalive_connections=MAX_IDLE)
+                ),
             )
         except httpx2.InvalidURL as error:
             raise self._upstream.broken(error, answered=False) from None

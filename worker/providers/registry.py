@@ -75,6 +75,7 @@ class Registry:
             base_url=settings.openai_base_url or OPENAI_URL,
             connect_s=settings.connect_s,
             stall_s=settings.stall_s,
+            max_calls=settings.max_jobs,
         )
 
     def _compatible(self, name: str, config: ProviderConfig) -> Provider:
@@ -84,6 +85,7 @@ class Registry:
             base_url=config.base_url,
             connect_s=self._settings.connect_s,
             stall_s=self._settings.stall_s,
+            max_calls=self._settings.max_jobs,
             models=config.models,
             can_continue=config.can_continue,
         )
@@ -96,6 +98,7 @@ class Registry:
             base_url=settings.anthropic_base_url or ANTHROPIC_URL,
             connect_s=settings.connect_s,
             stall_s=settings.stall_s,
+            max_calls=settings.max_jobs,
         )
 
 
