@@ -14,6 +14,7 @@ from api.protocol import HTTPProtocol
 from api.server import BACKLOG, Server, listen
 from broker.garbage import look_rarely
 from broker.logs import configure
+from broker.open_files import allow_open_files
 from broker.server_check import check_at_start
 from broker.settings import Settings
 
@@ -66,6 +67,7 @@ def run(*, host: str = "127.0.0.1", port: int = 8000, insecure: bool = False, fd
     settings = Settings()  # pyright: ignore[reportCallIssue]
     configure(settings)
     look_rarely()
+    allow_open_files()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(serve(settings, host=host, port=port, insecure=insecure, fd=fd))

@@ -26,8 +26,8 @@ SYSTEMS: dict[str, MakeSystem] = {
     "ours-poll": partial(ours, "ours-poll", LIVE="poll"),
     **{name: peer.make for name, peer in PEERS.items()},
 }
-MODULES = ("append", "queue_load", "ttft", "sdk")
-"""What workers, the queue and the SDKs cost."""
+MODULES = {"append": 3, "queue_load": 1, "ttft": 2, "sdk": 2}
+"""What workers, the queue and the SDKs cost, and how many rounds of each tell."""
 
 
 def default_systems() -> list[str]:
@@ -63,7 +63,7 @@ class Scenario:
 def plugged() -> list[Alone]:
     """Scenarios that are a module of ``bench`` with ``async def run(scale: Scale) -> list[Row]``."""
     there = [name for name in MODULES if find_spec(f"bench.{name}") is not None]
-    return [Alone(name, import_module(f"bench.{name}").run) for name in there]
+    return [Alone(name, import_module(f"bench.{name}").run, MODULES[name]) for name in there]
 
 
 SCENARIOS: tuple[Scenario | Alone, ...] = (

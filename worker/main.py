@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from broker.client import Broker
 from broker.garbage import look_rarely
 from broker.logs import configure
+from broker.open_files import allow_open_files
 from broker.redis import Redis, connect, text
 from broker.server_check import check_at_start
 from broker.settings import Settings
@@ -123,6 +124,7 @@ def run(settings: Settings) -> None:
     for library in ("arq", "httpx2"):
         logging.getLogger(library).setLevel(logging.WARNING)
     look_rarely()
+    allow_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(settings, os.environ))
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 1000
 """Calls of one provider at once, where nothing else is said: what a worker runs by default."""
-MAX_IDLE = 100
-"""Connections kept for the calls to come, as in the SDKs. The pool probes the socket of each at every call's begin and
-end: 1000 of them cost a call more than a new connection would."""
 DRAIN_S = 0.1
 """How long an answer may still take to end after its end mark: only read to its end it gives its connection back."""
 
