@@ -81,9 +81,7 @@ GOALS: dict[str, Goal] = {
     "ttft.way_out_ms": Goal("Time to the first token: provider's saying it → seen: p50", "ms"),
     "ttft.worker_cpu_ms": Goal("Worker CPU per generation of 4 tokens", "ms"),
     "ttft.api_cpu_ms": Goal("Node CPU per generation of 4 tokens", "ms"),
-    "sdk.openai_us": Goal(
-        "A token from OpenAI, in a packet of its own: CPU (naive: the SDK's typed stream)", "µs"
-    ),
+    "sdk.openai_us": Goal("A token from OpenAI, in a packet of its own: CPU (naive: the SDK's typed stream)", "µs"),
     "sdk.anthropic_us": Goal("A token from Anthropic, the same: CPU (naive: the SDK's typed stream)", "µs"),
     "sdk.worker_us": Goal("A token from OpenAI, the same: the whole worker's CPU", "µs"),
     "queue_load.running_ms": Goal("1000 generations on one worker: last submit → all running", "ms"),

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench import highlights
 from bench.capacity import Load, Plan, plan, size, table
 from bench.curves.report import TITLES
 from bench.curves.report import table as curve_table
@@ -128,7 +129,23 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def _core() -> Mapping[str, Any]:
+    return json.loads((RESULTS / "core.json").read_text())
+
+
+def best_of() -> str:
+    """What the README shows."""
+    return _table(["", *highlights.SYSTEMS], highlights.highlights(_core()))
+
+
+def misses() -> str:
+    """Goals that were not met."""
+    return _table(["metric", "goal", "ours", "over it", "a loop in C"], highlights.missed(_core()))
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "highlights": best_of,
+    "missed": misses,
     "unit-costs": unit_costs,
     "capacity": capacity,
     "prediction": prediction,
