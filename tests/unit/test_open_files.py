@@ -18,12 +18,27 @@ def limits() -> Iterator[tuple[int, int]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_it_goes_up_as_far_as_the_system_lets_it(limits: tuple[int, int]) -> None:
+def test_it_goes_up(limits: tuple[int, int]) -> None:
     """What a shell allows by default is not enough for a thousand calls."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
     assert allow_open_files(600) == 600
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, 700))
-    assert allow_open_files(800) == 700
+
+
+def test_it_goes_up_no_further_than_the_system_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hard limit is somebody else's to raise."""
+    asked: list[tuple[int, int]] = []
+
+    def get(_what: int) -> tuple[int, int]:
+        return asked[-1] if asked else (512, 700)
+
+    def put(_what: int, limits: tuple[int, int]) -> None:
+        asked.append(limits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "getrlimit", get)
+        patch.setattr(resource, "setrlimit", put)
+        assert allow_open_files(800) == 700
+    assert asked == [(700, 700)]
 
 
 def test_it_never_goes_down() -> None:
