@@ -73,6 +73,8 @@ GOALS: dict[str, Goal] = {
     "start.p99_ms": Goal("Submit → start: p99", "ms", 12),
     "append.worker_us": Goal("Worker CPU per appended token at 20k tokens/s", "µs", 6),
     "append.plain_us": Goal("Worker CPU per appended token at 20k tokens/s, plain redis-py", "µs", 12),
+    "append.redis_us": Goal("Redis CPU per appended token, nobody watching", "µs"),
+    "append.plain_redis_us": Goal("Redis CPU per appended token, nobody watching, plain redis-py", "µs"),
     "ttft.added_p50_ms": Goal("Added time to the first token over asking the provider directly: p50", "ms", 5),
     "ttft.added_p99_ms": Goal("Added time to the first token over asking the provider directly: p99", "ms"),
     "ttft.p50_ms": Goal("Time to the first token: p50", "ms"),

@@ -52,7 +52,15 @@ def missed(document: Mapping[str, Any]) -> list[list[str]]:
         if value is None or goal.bound is None or goal.met(value) is not False:
             continue
         worse = goal.bound / value if goal.at_least else value / goal.bound
-        rows.append([_title(metric), goal.text(), _shown(value), f"{worse:.2g}x", _shown(known.get((metric, _FLOOR)))])
+        rows.append(
+            [
+                _title(metric),
+                goal.text(),
+                _shown(value),
+                f"{figure(worse) if worse >= 10 else format(worse, '.2g')}x",
+                _shown(known.get((metric, _FLOOR))),
+            ]
+        )
     return rows
 
 

@@ -87,7 +87,7 @@ def _goals(pyplot: Any, summaries: Mapping[tuple[str, str], Summary], path: Path
     axis.invert_yaxis()
     axis.grid(axis="x", which="both", alpha=0.25)
     axis.set_xlabel("times the goal: left of the line is met")
-    axis.legend(loc="best")
+    axis.legend(loc="lower right")
     return _save(pyplot, figure, path)
 
 
@@ -97,7 +97,7 @@ def _latency(pyplot: Any, rows: Sequence[Row], path: Path) -> Path | None:
     if not titles:
         return None
     systems = list(dict.fromkeys(row.system for row in timed))
-    figure, grid = pyplot.subplots(1, len(titles), figsize=(10.5, 3.2), layout="constrained", squeeze=False)
+    figure, grid = pyplot.subplots(1, len(titles), figsize=(10.5, 3.6), layout="constrained", squeeze=False)
     for axis, metric in zip(grid[0], titles, strict=True):
         for system in systems:
             # One thin line per round: the spread is part of the result.
@@ -113,5 +113,6 @@ def _latency(pyplot: Any, rows: Sequence[Row], path: Path) -> Path | None:
         axis.set_title(LATENCIES[metric])
         axis.set_xlabel("latency, ms")
         axis.set_ylabel("share of events above")
-        axis.legend()
+    named = dict(zip(*reversed(grid[0][0].get_legend_handles_labels()), strict=True))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
     return _save(pyplot, figure, path)
