@@ -13,7 +13,6 @@ PERMANENT = ("queue", "queue:score", "doorbell", "active", "tenant:*", "stats")
 """Names, behind the prefix, of keys without TTL: bounded, as entries leave when their generation ends or expires."""
 
 ARQ_JOB = "arq:job:"
-ARQ_RETRY = "arq:retry:"
 ARQ_IN_PROGRESS = "arq:in-progress:"
 """arq's own keys, each ending in a generation's id (arq 0.28, ``arq.constants``)."""
 
