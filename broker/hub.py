@@ -97,12 +97,16 @@ class Hub:
         del self._by_name[name.encode()]
         try:
             if channel.leased:
-                with contextlib.suppress(RejoinderError):
-                    await asyncio.shield(self._scripts.watch(generation, self._node, 0))
+                await asyncio.shield(self._give_back(generation))
         finally:
             # Also for a viewer who is cancelled while giving its lease back.
             if generation not in self._channels:
                 self._feed.unsubscribe([name])
+
+    async def _give_back(self, generation: str) -> None:
+        """The viewers' lease of this node. Raises nothing: who asked for it may be gone."""
+        with contextlib.suppress(RejoinderError):
+            await self._scripts.watch(generation, self._node, 0)
 
     async def ready(self, generation: str) -> None:
         """Return once Redis has confirmed the subscription."""

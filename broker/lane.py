@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, TypeAlias, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -147,7 +148,8 @@ class Lane:
     def _fail_waiting(self, error: Exception) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for _, done in waiting:
-            _settle(done, error)
+            # An error of its own for each: raised in many tasks, one would gather the tracebacks of them all.
+            _settle(done, copy(error))
 
     # -- with one -------------------------------------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class Lane:
         self._out.clear()
         sent, self._sent = self._sent, deque()
         for done in sent:
-            _settle(done, error)
+            _settle(done, copy(error))
 
 
 def _unbroken(replies: list[Any]) -> list[Any]:

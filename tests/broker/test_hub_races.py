@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from broker.channel import Subscription
 from broker.client import Broker
+from broker.errors import LogUnavailable
 from broker.hub import Hub
 from broker.notices import Notice
 from broker.position import Position
@@ -137,3 +139,40 @@ async def test_the_audit_finds_every_tail_that_no_notice_spoke_of(
         await asyncio.wait_for(reading, 5)
     places = [place for place in got if place != "live"]
     assert places == [place for place, _ in await store.rows(writer.generation)]
+
+
+async def test_a_lease_that_could_not_be_given_back_alarms_nobody(
+    broker: Broker, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last viewer is cancelled while Redis is asked, and Redis breaks: nobody is left who could hear of it."""
+    store = Store.on(broker.redis, broker.settings)
+    generation = await store.submit(on_disconnect={"cancel_after_s": 60})
+    asked, broken = asyncio.Event(), asyncio.Event()
+    alarms: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: alarms.append(context))
+
+    async def watch(_self: Scripts, _generation: str, _node: str = "", hold_ms: int | None = None) -> tuple[int, int]:
+        if hold_ms == 0:
+            asked.set()
+            await broken.wait()
+            raise LogUnavailable
+        return 0, 0
+
+    monkeypatch.setattr(Scripts, "watch", watch)
+
+    async def look() -> None:
+        async with hub.subscribe(generation):
+            await hub.count_viewers(generation)
+
+    leaving = asyncio.ensure_future(look())
+    await asked.wait()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    broken.set()
+    await wait_until(lambda: not _asking())
+    gc.collect()
+    assert alarms == []
+
+
+def _asking() -> list[asyncio.Task[Any]]:
+    return [task for task in asyncio.all_tasks() if "watch" in repr(task) or "_give_back" in repr(task)]

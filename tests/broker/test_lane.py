@@ -180,3 +180,15 @@ async def test_closing_fails_what_was_not_answered(server: ScriptedRedis) -> Non
     lane.post(pack("ECHO", "c"), partial(told.append))
     await lane.aclose()
     assert [type(reply) for reply in told] == [RedisConnectionError] * 2
+
+
+async def test_each_caller_of_a_broken_connection_gets_an_error_of_its_own(server: ScriptedRedis) -> None:
+    """One that is raised in many tasks would gather the tracebacks of them all, and never let go of their frames."""
+    server.port = 1
+    async with lane_to(server) as lane:
+        told: list[tuple[int, Any]] = []
+        post(lane, 3, told)
+        await wait_until(lambda: len(told) == 3)
+        assert all(isinstance(error, RedisConnectionError) for _, error in told)
+        assert len({id(error) for _, error in told}) == 3
+        assert len({str(error) for _, error in told}) == 1
