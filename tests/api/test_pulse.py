@@ -99,9 +99,15 @@ def test_any_number_of_streams_have_one_timer_and_no_streams_have_none(loop: Fak
 
 async def test_on_a_real_loop() -> None:
     """The same in time that passes by itself."""
-    stream = Stream(cast("FakeLoop", asyncio.get_running_loop()))
-    stream._loop = cast("Any", type("Now", (), {"now": 0.0}))()  # pyright: ignore[reportPrivateUsage]
+    gone, other = (Stream(cast("FakeLoop", asyncio.get_running_loop())) for _ in range(2))
+    for stream in (gone, other):
+        stream._loop = cast("Any", type("Now", (), {"now": 0.0}))()  # pyright: ignore[reportPrivateUsage]
     pulse = Pulse(0.01)
-    pulse.hold(stream)
-    await wait_until(lambda: len(stream.beats) > 2)
-    pulse.release(stream)
+    pulse.hold(gone)
+    await wait_until(lambda: len(gone.beats) > 2)
+    pulse.release(gone)
+    beats = len(gone.beats)
+    pulse.hold(other)
+    await wait_until(lambda: len(other.beats) > 2)
+    pulse.release(other)
+    assert len(gone.beats) == beats

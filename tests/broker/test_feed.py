@@ -95,6 +95,7 @@ async def test_a_connection_without_even_a_pong_is_made_anew(scene: Scene) -> No
     await wait_until(lambda: scene.ear.count("lost") >= 1)
     scene.server.silent = False
     await wait_until(lambda: scene.ear.count(b"b") == 2)
+    assert scene.server.connections >= 2
 
 
 async def test_pongs_keep_a_quiet_connection(scene: Scene) -> None:
@@ -111,6 +112,7 @@ async def test_a_subscription_that_is_refused_is_not_waited_for(scene: Scene) ->
     scene.feed.subscribe(["c"])
     await wait_until(lambda: scene.ear.count("lost") == 1)
     await wait_until(lambda: scene.ear.count(b"b") == 2)
+    assert scene.server.connections == 2
 
 
 async def test_many_are_asked_for_in_parts(scene: Scene) -> None:
@@ -130,3 +132,4 @@ async def test_without_notices_everything_is_confirmed_at_once() -> None:
     await wait_until(lambda: ear.told == ["connected", b"a"])
     feed.unsubscribe(["a"])
     await end(running)
+    assert ear.told == ["connected", b"a"]

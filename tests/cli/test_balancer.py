@@ -126,6 +126,7 @@ async def test_a_backend_that_refuses_is_skipped(owned: AsyncExitStack) -> None:
     for _ in range(4):
         await dial(balancer, owned)
         await peer.accepted.get()
+    assert peer.accepted.empty()
 
 
 async def test_without_any_backend_the_client_is_reset(owned: AsyncExitStack) -> None:
