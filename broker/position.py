@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from broker.errors import InvalidPosition
 
+_FRAME = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _TEXT = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})", re.ASCII)
 
 
@@ -22,6 +23,27 @@ class Position(NamedTuple):
 
 START = Position(0, 0)
 """Before the first event."""
+
+
+class Cursor(NamedTuple):
+    """Where a reader of frames stands: behind ``position``, or, with a ``frame``, behind that frame of its entry."""
+
+    position: Position = START
+    frame: int = 0
+    """How many frames of the entry the reader has, of an entry that makes more; 0 = it has the whole entry."""
+
+    def __str__(self) -> str:
+        return f"{self.position}.{self.frame}" if self.frame else str(self.position)
+
+
+def parse_cursor(text: str | None) -> Cursor:
+    """Read an untrusted id of a frame, ``<epoch>-<seq>`` or ``<epoch>-<seq>.<k>``. Raises :class:`InvalidPosition`."""
+    whole, dot, frame = (text or "").partition(".")
+    if not dot:
+        return Cursor(parse_position(text))
+    if not _FRAME.fullmatch(frame):
+        raise InvalidPosition(f"{(text or '')[:64]!r} is not an id: expected <epoch>-<seq>.<k>", field="Last-Event-ID")
+    return Cursor(parse_position(whole), int(frame))
 
 
 def parse_position(text: str | None) -> Position:

@@ -46,7 +46,17 @@ class RefusalPart(_Model):
     refusal: str
 
 
-ContentPart = Annotated[TextPart | ImagePart | RefusalPart, Field(discriminator="type")]
+class ReasoningPart(_Model):
+    """What an assistant thought earlier; ``signature`` and ``opaque`` go back to ``provider`` only, byte for byte."""
+
+    type: Literal["reasoning"]
+    text: str = ""
+    signature: str | None = None
+    opaque: str | None = None
+    provider: str | None = Field(default=None, description="Whose signature or opaque it is")
+
+
+ContentPart = Annotated[TextPart | ImagePart | RefusalPart | ReasoningPart, Field(discriminator="type")]
 
 
 class FunctionCall(_Model):
@@ -72,6 +82,7 @@ class Message(_Model):
     name: str | None = None
     tool_calls: list[ToolCallPart] | None = None
     tool_call_id: str | None = None
+    is_error: bool | None = Field(default=None, description="Of a tool message: the tool failed")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -79,6 +90,10 @@ class Message(_Model):
             raise ValueError("a tool message needs tool_call_id")
         if self.role != "assistant" and self.tool_calls:
             raise ValueError("only an assistant message has tool_calls")
+        if self.role != "tool" and self.is_error is not None:
+            raise ValueError("only a tool message has is_error")
+        if self.role != "assistant" and any(isinstance(part, ReasoningPart) for part in self.content or ()):
+            raise ValueError("only an assistant message has reasoning")
         if self.content is None and not self.tool_calls:
             raise ValueError("a message needs content")
         return self
@@ -180,3 +195,19 @@ class GenerationRequest(_Model):
         if self.stop is None:
             return []
         return [self.stop] if isinstance(self.stop, str) else self.stop
+
+
+Dialect = Literal["openai.chat", "openai.responses", "anthropic", "ai-sdk"]
+
+
+class Wire(_Model):
+    """In whose dialect it was asked, and what the answer in that dialect has to repeat of it."""
+
+    dialect: Dialect
+    echo: dict[str, Any] = {}
+
+
+class StoredRequest(GenerationRequest):
+    """A request as it is kept: what a client may say, and what we note beside it."""
+
+    wire: Wire | None = None

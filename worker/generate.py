@@ -26,7 +26,7 @@ from broker.events import (
 )
 from broker.jobs import ending_head
 from broker.position import START, Position
-from broker.request import GenerationRequest
+from broker.request import GenerationRequest, StoredRequest
 from broker.scripts import Claim, Ending, Fence, Refusal
 from broker.tasks import end
 from broker.values import ErrorInfo
@@ -112,7 +112,7 @@ class Generator:
         if not claim.request:
             _log.error("%s: Redis has lost what was asked for", generation)
             return Done()
-        return await self._drive(generation, owner, claim, GenerationRequest.model_validate_json(claim.request))
+        return await self._drive(generation, owner, claim, StoredRequest.model_validate_json(claim.request))
 
     async def _claim(self, generation: str, owner: str) -> Claim | Refusal:
         settings = self._broker.settings

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from broker.events import Entry
 from broker.tail_items import Live, Reset, TailItem
 
 
@@ -59,3 +60,71 @@ def wire_event(item: Live | Reset) -> dict[str, Any]:
 def wire_json(item: Live | Reset) -> bytes:
     """The same as one line of JSON."""
     return msgspec.json.encode(wire_event(item))
+
+
+# -- formats with a memory --------------------------------------------------------------------------------------------
+
+S = TypeVar("S")
+
+
+class Fold(Protocol[S]):
+    """A format whose frames depend on what came before: a pure fold over all entries of one log, from the first on.
+
+    One instance serves all readers of one log. A state is immutable: several readers may go on from the same one.
+    """
+
+    @property
+    def name(self) -> str:
+        """The value of ``?format=``."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """The body's Content-Type."""
+        ...
+
+    @property
+    def heartbeat(self) -> bytes:
+        """What is written after a silence."""
+        ...
+
+    @property
+    def says_restart(self) -> bool:
+        """It has a word for an attempt that has become void; otherwise void attempts are left out or broken off."""
+        ...
+
+    @property
+    def merges(self) -> bool:
+        """A client is left with the same when neighbouring deltas come as one: it counts no frames."""
+        ...
+
+    def start(self) -> S:
+        """The state before the first entry."""
+        ...
+
+    def step(self, state: S, entry: Entry) -> tuple[S, list[bytes]]:
+        """The state behind an entry, and the frames it makes, each whole and without an ``id:``.
+
+        Deltas may come merged. All frames but the last of a merged one are those that its first entry makes.
+        """
+        ...
+
+    def void(self, state: S) -> list[bytes]:
+        """The error frames for a reader who holds a part of an attempt that has become void; the body breaks off."""
+        ...
+
+
+class Rope(NamedTuple):
+    """Text that grows without being copied: what came before, and a piece."""
+
+    before: Rope | None
+    piece: str
+
+
+def rope_text(rope: Rope | None) -> str:
+    """All of it."""
+    pieces: list[str] = []
+    while rope is not None:
+        pieces.append(rope.piece)
+        rope = rope.before
+    return "".join(reversed(pieces))

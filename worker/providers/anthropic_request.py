@@ -8,7 +8,7 @@ from typing import Any
 
 from broker.errors import ProviderError
 from broker.events import ContentEvent, TextDelta
-from broker.request import GenerationRequest, ImagePart, Message, TextPart
+from broker.request import GenerationRequest, ImagePart, Message, ReasoningPart, TextPart
 from worker.providers.base import Call
 from worker.providers.shapes import as_dict
 
@@ -114,12 +114,25 @@ def _content(message: Message) -> list[dict[str, Any]]:
         return [{"type": "text", "text": message.content}] if message.content else []
     blocks: list[dict[str, Any]] = []
     for part in message.content:
-        if isinstance(part, ImagePart):
+        if isinstance(part, ReasoningPart):
+            blocks += _thought(part)
+        elif isinstance(part, ImagePart):
             blocks.append({"type": "image", "source": _image(part.image_url.url)})
         elif text := part.text if isinstance(part, TextPart) else part.refusal:
             # An empty text block is refused.
             blocks.append({"type": "text", "text": text})
     return blocks
+
+
+def _thought(part: ReasoningPart) -> list[dict[str, Any]]:
+    """Thinking that this API signed or encrypted itself; no other would be accepted."""
+    if part.provider != "anthropic":
+        return []
+    if part.opaque is not None:
+        return [{"type": "redacted_thinking", "data": part.opaque}]
+    if part.signature is not None:
+        return [{"type": "thinking", "thinking": part.text, "signature": part.signature}]
+    return []
 
 
 def _image(url: str) -> dict[str, str]:
@@ -131,7 +144,8 @@ def _image(url: str) -> dict[str, str]:
 
 
 def _tool_result(message: Message) -> dict[str, Any]:
-    return {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _content(message)}
+    failed = {"is_error": True} if message.is_error else {}
+    return {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _content(message), **failed}
 
 
 def _tool_use(call_id: str, name: str, arguments: str) -> dict[str, Any]:

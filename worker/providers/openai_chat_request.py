@@ -6,7 +6,7 @@ from typing import Any
 
 from broker.errors import ProviderError
 from broker.events import ContentEvent, TextDelta
-from broker.request import ContentPart, GenerationRequest, Message, RefusalPart
+from broker.request import ContentPart, GenerationRequest, Message, ReasoningPart, RefusalPart
 from worker.providers.base import Call
 
 RESERVED = frozenset({"model", "messages", "stream", "n"})
@@ -72,7 +72,7 @@ def _message(message: Message, *, official: bool) -> dict[str, Any]:
     content = message.content
     out: dict[str, Any] = {
         "role": role,
-        "content": [_part(part, official=official) for part in content] if isinstance(content, list) else content,
+        "content": _parts(content, official=official) if isinstance(content, list) else content,
     }
     if message.name is not None:
         out["name"] = message.name
@@ -81,6 +81,11 @@ def _message(message: Message, *, official: bool) -> dict[str, Any]:
     if message.tool_calls:
         out["tool_calls"] = [call.model_dump() for call in message.tool_calls]
     return out
+
+
+def _parts(content: list[ContentPart], *, official: bool) -> list[dict[str, Any]] | None:
+    """Without reasoning, for which this API has no word."""
+    return [_part(part, official=official) for part in content if not isinstance(part, ReasoningPart)] or None
 
 
 def _part(part: ContentPart, *, official: bool) -> dict[str, Any]:
