@@ -7,10 +7,14 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from broker.events import (
+    Cancelled,
+    Completed,
     Event,
+    Failed,
     ReasoningDelta,
     RefusalDelta,
     Started,
+    Terminal,
     TextDelta,
     ToolCallCompleted,
     ToolCallDelta,
@@ -65,6 +69,10 @@ class ContentFold:
     def __init__(self) -> None:
         self.provider = ""
         """Who gives the attempt that stands."""
+        self.attempt = 0
+        """Its number; 0 = nobody has begun."""
+        self.terminal: Terminal | None = None
+        """How it ended; None = it has not."""
         self._open: list[_Open] = []
         self._prose: _Open | None = None
         self._calls: dict[str, _Open] = {}
@@ -87,9 +95,11 @@ class ContentFold:
                 call = self._calls[event.call_id]
                 call.parts, call.whole = [event.arguments], True
             case Started():
-                self.provider = event.provider
+                self.provider, self.attempt = event.provider, event.attempt
                 if event.mode == "restart":
                     self._open, self._prose, self._calls = [], None, {}
+            case Completed() | Failed() | Cancelled():
+                self.terminal = event
             case _:
                 pass
 
