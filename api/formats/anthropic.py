@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -52,11 +53,12 @@ class AnthropicFold:
     side by side stay open side by side.
     """
 
-    name = "anthropic"
-    media_type = "text/event-stream"
-    heartbeat = HEARTBEAT
-    says_restart = False
-    merges = True
+    name: ClassVar[str] = "anthropic"
+    media_type: ClassVar[str] = "text/event-stream"
+    heartbeat: ClassVar[bytes] = HEARTBEAT
+    headers: ClassVar[Sequence[tuple[bytes, bytes]]] = ()
+    says_restart: ClassVar[bool] = False
+    merges: ClassVar[bool] = True
 
     def __init__(self, submission: Submission) -> None:
         self._opening = _frame({"type": "message_start", "message": message_dict(submission)})

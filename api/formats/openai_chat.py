@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -45,11 +46,12 @@ class ChatState(NamedTuple):
 class ChatFold:
     """``openai.chat``: an opening chunk with the role, one for each piece, the finish reason, the usage, ``[DONE]``."""
 
-    name = "openai.chat"
-    media_type = "text/event-stream"
-    heartbeat = HEARTBEAT
-    says_restart = False
-    merges = True
+    name: ClassVar[str] = "openai.chat"
+    media_type: ClassVar[str] = "text/event-stream"
+    heartbeat: ClassVar[bytes] = HEARTBEAT
+    headers: ClassVar[Sequence[tuple[bytes, bytes]]] = ()
+    says_restart: ClassVar[bool] = False
+    merges: ClassVar[bool] = True
 
     def __init__(self, submission: Submission) -> None:
         wire = submission.wire

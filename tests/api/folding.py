@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -71,7 +72,7 @@ def end_of(log: list[Entry]) -> Terminal:
 
 
 def built_content(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The content that a client of Anthropic builds up, with none of our code; each block is ended once and then left alone."""
+    """What a client of Anthropic builds up, with none of our code; each block is ended once and then left alone."""
     content: list[dict[str, Any]] = []
     open_blocks: dict[int, str] = {}
     for frame in frames:
