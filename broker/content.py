@@ -65,6 +65,8 @@ class ContentFold:
     def __init__(self) -> None:
         self.provider = ""
         """Who gives the attempt that stands."""
+        self.attempt = 0
+        """Which attempt began the answer that stands; later ones may have gone on with it."""
         self._open: list[_Open] = []
         self._prose: _Open | None = None
         self._calls: dict[str, _Open] = {}
@@ -89,6 +91,7 @@ class ContentFold:
             case Started():
                 self.provider = event.provider
                 if event.mode == "restart":
+                    self.attempt = event.attempt
                     self._open, self._prose, self._calls = [], None, {}
             case _:
                 pass
