@@ -65,7 +65,7 @@ class ContentFold:
     def __init__(self) -> None:
         self.provider = ""
         """Who gives the attempt that stands."""
-        self.attempt = 0
+        self.began = 0
         """Which attempt began the answer that stands; later ones may have gone on with it."""
         self._open: list[_Open] = []
         self._prose: _Open | None = None
@@ -91,7 +91,7 @@ class ContentFold:
             case Started():
                 self.provider = event.provider
                 if event.mode == "restart":
-                    self.attempt = event.attempt
+                    self.began = event.attempt
                     self._open, self._prose, self._calls = [], None, {}
             case _:
                 pass

@@ -25,7 +25,6 @@ from broker.events import (
     Failed,
     ReasoningDelta,
     RefusalDelta,
-    Retrying,
     Started,
     Terminal,
     TextDelta,
@@ -59,8 +58,6 @@ class Answer(msgspec.Struct, frozen=True):
     """The items of the attempt that stands; None = not finished."""
     calls: tuple[Call, ...] = ()
     """The open calls, in the order of their items."""
-    spare: int | None = None
-    """The number that the last restart left for an error frame."""
 
 
 class State(NamedTuple):
@@ -103,11 +100,9 @@ class ResponsesFold:
 
     def void(self, state: State) -> list[bytes]:
         """The error event in both shapes: openai-python raises for the nested one, and its model is the flat one."""
-        spare = state.answer.spare
-        sequence = state.sequence if spare is None or state.answer.output else spare
         body = error_body(_VOID)
         fields = {"code": body["code"], "message": body["message"], "param": None}
-        return [frame("error", sequence, {**fields, "error": {"type": body["code"], **fields}})]
+        return [frame("error", state.sequence, {**fields, "error": {"type": body["code"], **fields}})]
 
 
 class _Draft:
@@ -133,21 +128,15 @@ class _Draft:
                 self._say("refusal", event.block, event.text)
             case ReasoningDelta():
                 self._think(event)
-            case ToolCallStarted():
-                self._close_prose("completed")
-                item = self._begin("tool_call", event.block, call=(event.call_id, event.name))
-                self._change(calls=(*self._answer.calls, Call(item)))
-            case ToolCallDelta():
-                self._argue(event)
-            case ToolCallCompleted():
-                self._conclude(event)
+            case ToolCallStarted() | ToolCallDelta() | ToolCallCompleted():
+                self._call(event)
             case Created():
                 self._create()
             case Started():
                 self._start(event)
             case Completed() | Failed() | Cancelled():
                 self._end(event)
-            case Retrying():
+            case _:
                 pass
 
     # -- the life of the response
@@ -162,12 +151,10 @@ class _Draft:
             self._tell("response.in_progress")
         self._change(begun=True, provider=event.provider)
         if event.mode == "restart":
-            spare = self._answer.spare
-            if self._answer.output:
-                # Whoever holds a part of it is told so by a frame of his own, which must have a number of its own.
-                spare, self.frames.sequence = self.frames.sequence, self.frames.sequence + 1
+            # Whoever holds void content is told so by a frame of his own, which has a number of its own.
+            self.frames.sequence += bool(self._answer.output)
             self._text = self._prose = None
-            self._change(attempt=event.attempt, output=(), calls=(), spare=spare)
+            self._change(attempt=event.attempt, output=(), calls=())
 
     def _end(self, event: Terminal) -> None:
         calls = self._answer.calls
@@ -212,23 +199,27 @@ class _Draft:
         else:
             self._say("reasoning", event.block, event.text)
 
-    def _argue(self, event: ToolCallDelta) -> None:
-        call = self._call(event.call_id)
-        self.frames.delta(call.item, event.arguments)
-        grown = Call(call.item, Rope(call.arguments, event.arguments))
-        self._change(calls=tuple(grown if one is call else one for one in self._answer.calls))
+    def _call(self, event: ToolCallStarted | ToolCallDelta | ToolCallCompleted) -> None:
+        if isinstance(event, ToolCallStarted):
+            self._close_prose("completed")
+            item = self._begin("tool_call", event.block, call=(event.call_id, event.name))
+            self._change(calls=(*self._answer.calls, Call(item)))
+            return
+        call = next(call for call in reversed(self._answer.calls) if call.item.call_id == event.call_id)
+        if isinstance(event, ToolCallDelta):
+            self.frames.delta(call.item, event.arguments)
+            grown = Call(call.item, Rope(call.arguments, event.arguments))
+            self._change(calls=tuple(grown if one is call else one for one in self._answer.calls))
+        else:
+            self._conclude(call, event.arguments)
 
-    def _conclude(self, event: ToolCallCompleted) -> None:
-        call = self._call(event.call_id)
+    def _conclude(self, call: Call, arguments: str) -> None:
         said = rope_text(call.arguments)
-        if event.arguments.startswith(said) and event.arguments != said:
+        if arguments.startswith(said) and arguments != said:
             # A provider may give the whole at once; clients that add up deltas must not be left with less.
-            self.frames.delta(call.item, event.arguments[len(said) :])
-        whole = Block("tool_call", event.arguments, call_id=event.call_id, name=call.item.name, whole=True)
+            self.frames.delta(call.item, arguments[len(said) :])
+        whole = Block("tool_call", arguments, call_id=call.item.call_id, name=call.item.name, whole=True)
         self._close_call(call, whole, "completed")
-
-    def _call(self, call_id: str) -> Call:
-        return next(call for call in reversed(self._answer.calls) if call.item.call_id == call_id)
 
     def _begin(self, kind: BlockKind, block: int, *, call: tuple[str, str] = ("", "")) -> Item:
         index = len(self._answer.output)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from api.formats.base import Rope, rope_text
-from api.formats.response_items import ItemStatus, message_part, output_item
+from api.formats.response_items import ItemStatus, output_item
 from broker.content import Block, BlockKind
 
 _json = msgspec.json.Encoder()
@@ -72,11 +72,12 @@ class Frames:
     def begin(self, item: Item) -> None:
         """The item is there. The summary of reasoning begins with its first character: there may be none."""
         added = output_item(Block(item.kind, call_id=item.call_id, name=item.name), item.id, "", "in_progress")
-        if item.kind in ("text", "refusal"):
+        parts: list[dict[str, Any]] = added.get("content", [])
+        if parts:
             added["content"] = []
         self.add("response.output_item.added", {"output_index": item.index, "item": added})
-        if item.kind == "text" or item.kind == "refusal":
-            self.add("response.content_part.added", {**_at(item), "part": message_part(item.kind, "")})
+        for part in parts:
+            self.add("response.content_part.added", {**_at(item), "part": part})
 
     def begin_summary(self, item: Item) -> None:
         """Reasoning begins to say something."""
