@@ -9,6 +9,7 @@ from api.formats.base import FoldKind, Format
 from api.formats.folded import Folded
 from api.formats.native import Native
 from api.formats.ndjson import NDJSON
+from api.formats.openai_responses import ResponsesFold
 from api.formats.text import Text
 from broker.errors import InvalidPosition
 from broker.position import Cursor
@@ -27,7 +28,7 @@ FORMATS: dict[str, Callable[[], Format]] = {
 }
 """Formats that need not know whose answer it is."""
 
-FOLDS: dict[str, FoldKind] = {}
+FOLDS: dict[str, FoldKind] = {ResponsesFold.name: ResponsesFold}
 """Formats with a memory."""
 
 MEDIA_TYPES: dict[str, FormatName] = {

@@ -6,7 +6,8 @@ void since, so that a number never comes twice, whoever reads and whatever was l
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -74,11 +75,12 @@ class State(NamedTuple):
 class ResponsesFold:
     """One log as its readers through ``/v1/responses`` see it."""
 
-    name = "openai.responses"
-    media_type = "text/event-stream"
-    heartbeat = HEARTBEAT
-    says_restart = False
-    merges = False
+    name: ClassVar[str] = "openai.responses"
+    media_type: ClassVar[str] = "text/event-stream"
+    heartbeat: ClassVar[bytes] = HEARTBEAT
+    headers: ClassVar[Sequence[tuple[bytes, bytes]]] = ()
+    says_restart: ClassVar[bool] = False
+    merges: ClassVar[bool] = False
 
     def __init__(self, submission: Submission) -> None:
         self._submission = submission
