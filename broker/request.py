@@ -205,6 +205,7 @@ class Wire(_Model):
 
     dialect: Dialect
     echo: dict[str, Any] = {}
+    target: str | None = Field(default=None, description="Whom to ask, where that is not simply the model")
 
 
 class StoredRequest(GenerationRequest):

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         default=False, description="A generation's end must be on the server's disk before it counts as kept (WAITAOF)"
     )
     wait_s: float = Field(default=1.0, gt=0, le=4, description="How long to wait for either of them")
+    retry_join_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="How long after its end an SDK's retry still gets its generation; 0 = retries are new submits",
+    )
     hold_s: float = Field(default=30.0, ge=0, description="How long a stream request waits for Redis to come back")
     send_timeout_s: float = Field(
         default=30.0, gt=0, description="How long a socket may take nothing before it is broken off"

@@ -68,8 +68,8 @@ def known(log: Iterable[Entry]) -> dict[str, Any]:
     status: Status = "queued"
     for _, event in log:
         fold.apply(event)
-        status = "running" if fold.began else status
+        status = "running" if fold.attempt else status
         terminal += [event] if isinstance(event, TERMINAL_TYPES) else []
     end = terminal[0] if terminal else None
-    whose = {"provider": fold.provider, "attempt": fold.began}
+    whose = {"provider": fold.provider, "attempt": fold.attempt}
     return {"blocks": fold.blocks(), "status": status, "terminal": end, **whose}
