@@ -37,9 +37,9 @@ def response_resource(
     status: Status = "running",
     terminal: Terminal | None = None,
 ) -> dict[str, Any]:
-    """The resource at any moment, from what :class:`broker.content.ContentFold` has: blocks, provider and ``began``.
+    """The resource at any moment, from what :class:`broker.content.ContentFold` has: blocks, provider and attempt.
 
-    ``attempt`` is the one that began the answer; ``status`` counts as long as there is no ``terminal`` event.
+    ``status`` counts as long as there is no ``terminal`` event.
     """
     output = [
         output_item(

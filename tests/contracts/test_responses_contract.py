@@ -112,7 +112,7 @@ class TestResponses(FormatContract):
             Started(2, "restart", "demo", "m"),
             Completed("stop"),
         )
-        for cursor, number in ((Cursor(log[2].position, 1), 3), (Cursor(log[2].position), 5), (log[3].position, 6)):
+        for cursor, number in ((Cursor(log[2].position, 1), 5), (Cursor(log[2].position), 5), (log[3].position, 6)):
             served = self.stage.serve(log, cursor)
             [told] = self.told(served)
             assert (told.id, told.value["type"], told.value["sequence_number"]) == (None, "error", number)
