@@ -21,5 +21,6 @@ class Answer:
     provider: str
     """Who gives it; empty = nobody has begun."""
     attempt: int
+    """Which one began the answer, though later ones may have gone on with it."""
     terminal: Terminal | None
     """How it ended; None = it has not."""

@@ -70,7 +70,7 @@ class ContentFold:
         self.provider = ""
         """Who gives the attempt that stands."""
         self.attempt = 0
-        """Its number; 0 = nobody has begun."""
+        """Which attempt began it, though later ones may have gone on with it; 0 = nobody has begun."""
         self.terminal: Terminal | None = None
         """How it ended; None = it has not."""
         self._open: list[_Open] = []
@@ -95,8 +95,9 @@ class ContentFold:
                 call = self._calls[event.call_id]
                 call.parts, call.whole = [event.arguments], True
             case Started():
-                self.provider, self.attempt = event.provider, event.attempt
+                self.provider = event.provider
                 if event.mode == "restart":
+                    self.attempt = event.attempt
                     self._open, self._prose, self._calls = [], None, {}
             case Completed() | Failed() | Cancelled():
                 self.terminal = event

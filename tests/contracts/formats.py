@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.door import Door, Replay
-from api.formats import FormatName, open_format
+from api.formats import open_format
 from api.formats.base import Format, VoidAttempt
 from api.streams import open_source
 from broker.events import Entry
@@ -60,7 +60,7 @@ class Served:
 class FormatStage(ABC):
     """One format and its client."""
 
-    name: ClassVar[FormatName]
+    name: ClassVar[str]
     has_ids: ClassVar[bool] = True
     """Its frames carry ids, from which a client resumes by itself."""
     says_restart: ClassVar[bool] = True
