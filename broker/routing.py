@@ -10,7 +10,7 @@ from broker.settings import Settings
 DEMO_MODELS = ("demo-1",)
 """The models of the built-in provider ``demo``, which needs neither a key nor a network."""
 
-_BUILT_IN = ("demo", "openai", "anthropic")
+_BUILT_IN = ("demo", "openai", "openai-responses", "anthropic")
 
 
 class Router:
