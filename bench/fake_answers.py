@@ -9,12 +9,16 @@ _LAST = b"0\r\n\r\n"
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What to say: ``tokens`` of them, ``rate`` a second; 0 = all at once. ``held``: only the first, until told."""
+    """What to say: ``tokens`` of them, ``rate`` a second; 0 = all at once. ``held``: only the first, until told.
+
+    ``stamped``: each token says which one it is and when it was sent, as :func:`stamped`.
+    """
 
     key: str
     tokens: int
     rate: float = 0.0
     held: bool = False
+    stamped: bool = False
 
     def prompt(self) -> str:
         """For the last message."""
@@ -63,6 +67,11 @@ def token(text: str, finish: str = "null") -> bytes:
     about = b'"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":null'
     choice = b'{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}' % (delta, finish.encode())
     return frame(b'{%b,"choices":[%b],"usage":null}' % (about, choice))
+
+
+def stamped(number: int, ns: int) -> bytes:
+    """Token ``number``, counted from 1, sent at ``ns``: the mark that the load generator looks for, and a word."""
+    return token(f"#{number}@{ns}@ word")
 
 
 END = b"".join(

@@ -2,7 +2,7 @@
 
 What a call is answered stands in its prompt: the last message is an :class:`Ask` as JSON. The first token is
 ``key@ns@``, with ``ns`` the CLOCK_MONOTONIC at which it was sent, and leaves with the head of the answer as soon as the
-request is there; token ``n`` of the others is `` n``. The first part of the path is the caller's name.
+request is there; token ``n`` of the others is `` n``. Who wants it has such a stamp in each of them. The first part of the path is the caller's name.
 
 It is spoken to in lines of JSON: ``"count"`` is answered with a :class:`Count`, ``"book"`` with all calls so far, each
 ``[key, caller, ns]``. ``"forget"`` and ``"go"`` are answered like ``"count"``: with the first the book begins anew,
@@ -25,15 +25,17 @@ from typing import cast
 import msgspec
 
 from bench.child import Child, start
-from bench.fake_answers import END, HEAD, Ask, Call, Count, token
+from bench.fake_answers import END, HEAD, Ask, Call, Count, stamped, token
 from bench.stats import percentile
+from bench.ticks import Ticks
 from broker.garbage import look_rarely
 from rejoinder.ports import LOOPBACK
 
 NAME = "bench"
 """Of the provider in the settings of whoever asks it."""
 ANSWER_S = 10.0
-_TICK_S = 0.002
+TICK_S = 0.002
+"""How often it looks for what is due, unless told otherwise: each time costs it some processor."""
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Provider:
         """Say the first token, and all of them where no rate is asked for; ``None``: that was the whole answer."""
         now = time.monotonic_ns()
         self.calls.append(Call(ask.key, caller, now))
-        first = HEAD + token(f"{ask.key}@{now}@")
+        first = HEAD + (stamped(1, now) if ask.stamped else token(f"{ask.key}@{now}@"))
         self.tokens += 1
         while len(self._frames) < ask.tokens:
             self._frames.append(token(f" {len(self._frames)}"))
@@ -83,7 +85,8 @@ class Provider:
             else:
                 heapq.heappush(self._due, (answer.due_ns, len(self.calls), answer))
             return answer
-        transport.write(first + b"".join(self._frames[1 : ask.tokens]) + END)
+        rest = [stamped(n, now) for n in range(2, ask.tokens + 1)] if ask.stamped else self._frames[1 : ask.tokens]
+        transport.write(first + b"".join(rest) + END)
         self.tokens += ask.tokens - 1
         self.ended += 1
         return None
@@ -102,20 +105,23 @@ class Provider:
             answer.gone = True
             self.cut += 1
 
-    async def run(self) -> None:
+    async def run(self, tick_s: float = TICK_S) -> None:
         """Say what is due, until cancelled."""
-        while True:
-            now = time.monotonic_ns()
-            while self._due and self._due[0][0] <= now:
-                due, number, answer = heapq.heappop(self._due)
-                if not answer.gone:
-                    self._late_ns.append(now - due)
-                    self._say(answer, number)
-            await asyncio.sleep(_TICK_S)
+        async with Ticks(tick_s) as ticks:
+            while True:
+                now = time.monotonic_ns()
+                while self._due and self._due[0][0] <= now:
+                    due, number, answer = heapq.heappop(self._due)
+                    if not answer.gone:
+                        self._late_ns.append(now - due)
+                        self._say(answer, number)
+                await ticks.next()
 
     def _say(self, answer: Answer, number: int) -> None:
         data = self._frames[answer.said]
         answer.said += 1
+        if answer.ask.stamped:
+            data = stamped(answer.said, time.monotonic_ns())
         self.tokens += 1
         if answer.said < answer.ask.tokens:
             heapq.heappush(self._due, (answer.due_ns, number, answer))
@@ -205,18 +211,19 @@ class FakeProvider:
 
 
 @asynccontextmanager
-async def fake_provider() -> AsyncGenerator[FakeProvider]:
+async def fake_provider(tick_s: float = TICK_S) -> AsyncGenerator[FakeProvider]:
     """A process on the other core, until the end of the block."""
-    async with start("provider", (sys.executable, "-m", "bench.fake_provider"), talks=True) as child:
+    command = (sys.executable, "-m", "bench.fake_provider", str(tick_s))
+    async with start("provider", command, talks=True) as child:
         yield FakeProvider(child, int((await child.hear(ANSWER_S))["port"]))
 
 
-async def serve() -> None:
+async def serve(tick_s: float) -> None:
     """Obey standard input until its end."""
     loop = asyncio.get_running_loop()
     provider = Provider()
     server = await loop.create_server(lambda: Connection(provider), LOOPBACK, 0, backlog=4096)
-    speaking = loop.create_task(provider.run())
+    speaking = loop.create_task(provider.run(tick_s))
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
@@ -236,4 +243,4 @@ if __name__ == "__main__":
     import uvloop
 
     look_rarely()
-    uvloop.run(serve())
+    uvloop.run(serve(float(sys.argv[1])))

@@ -63,8 +63,11 @@ def encode_requests(viewers: Sequence[Viewer], *, ids: bool, target: int = 0) ->
     parts: list[bytes] = []
     for viewer in viewers:
         headers = {"Host": "127.0.0.1", "Accept": "text/event-stream", **viewer.headers}
+        if viewer.body:
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(viewer.body))}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"GET {viewer.path} HTTP/1.1\r\n{lines}\r\n".encode()
+        method = "POST" if viewer.body else "GET"
+        request = f"{method} {viewer.path} HTTP/1.1\r\n{lines}\r\n".encode() + viewer.body
         parts.append(b"%d %d %d %d %d\n%s" % (viewer.next, viewer.seq, ids, target, len(request), request))
     return b"".join(parts)
 

@@ -29,7 +29,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """One GET: where, with which headers, and what must come first."""
+    """One GET, or a POST of ``body``: where, with which headers, and what must come first."""
 
     path: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -37,6 +37,7 @@ class Viewer:
     """Number of the first token that it must see."""
     seq: int = 0
     """Last seq of an ``<epoch>-<seq>`` id that it has seen; only where :attr:`System.ids` is true."""
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

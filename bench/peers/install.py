@@ -1,13 +1,15 @@
 """``python -m bench.peers.install``: install what the peers need, from public packages; what fails is only skipped.
 
 nchan is Debian's own module for nginx and needs root; resumable-stream and its Redis client come by ``npm ci`` from a
-lock with exact versions and hashes. Both are looked for first, so that a second run does nothing.
+lock with exact versions and hashes; LiteLLM gets a virtual environment of its own, for it pins what we use otherwise.
+All are looked for first, so that a second run does nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from pathlib import Path
 from bench.peers.nchan_config import MODULE
 
 SERVER = Path(__file__).parent / "resumable-stream"
+PINNED = Path(__file__).parent / "litellm-proxy" / "requirements.lock"
+LITELLM = PINNED.parent / ".venv"
 LIMIT_S = 300
 
 
@@ -33,6 +37,15 @@ def resumable_stream_missing() -> str | None:
     wanted: dict[str, str] = json.loads((SERVER / "package.json").read_text())["dependencies"]
     if any(_installed(name) != version for name, version in wanted.items()):
         return "needs npm ci in bench/peers/resumable-stream"
+    return None
+
+
+def litellm_missing() -> str | None:
+    """Why LiteLLM can't run here; ``None`` = it can."""
+    wanted = re.search(r"^litellm==(\S+)", PINNED.read_text(), re.MULTILINE)
+    assert wanted is not None
+    if not any(LITELLM.glob(f"lib/python3.*/site-packages/litellm-{wanted[1]}.dist-info")):
+        return "needs its own virtual environment, bench/peers/litellm-proxy/.venv"
     return None
 
 
@@ -57,6 +70,13 @@ def install_resumable_stream() -> None:
     _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=SERVER)
 
 
+def install_litellm() -> None:
+    """By pip, exactly what is pinned. Raises ``OSError``, ``subprocess.SubprocessError``."""
+    _run([sys.executable, "-m", "venv", str(LITELLM)])
+    pip = [str(LITELLM / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
+    _run([*pip, "install", "--no-deps", "-r", str(PINNED)])
+
+
 def _run(command: list[str], *, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
     subprocess.run(command, env=env, cwd=cwd, check=True, timeout=LIMIT_S, stdout=subprocess.DEVNULL)
 
@@ -66,6 +86,7 @@ def main() -> None:
     for name, missing, install in (
         ("nchan", nchan_missing, install_nchan),
         ("resumable-stream", resumable_stream_missing, install_resumable_stream),
+        ("litellm", litellm_missing, install_litellm),
     ):
         if missing() is None:
             continue

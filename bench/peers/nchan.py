@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import shutil
 import tempfile
@@ -10,9 +9,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.child import ChildFailed, start
+from bench.child import start
 from bench.peers.nchan_config import config
 from bench.peers.positions import last_id, positions
+from bench.peers.until_says import until_says
 from bench.redis_meter import RedisMeter
 from bench.systems import Publishing, Stream, System, Viewer
 from rejoinder.embedded import EmbeddedServer
@@ -88,32 +88,10 @@ async def _serving(name: str, redis_url: str | None, meter: RedisMeter | None) -
         command = (shutil.which("nginx") or "nginx", "-p", folder, "-c", str(path), "-e", "stderr")
         async with start(name, command, serves=True) as master:
             # Until its connection to Redis stands, nchan refuses subscribers with 503.
-            await _until_says(port, b"redis connected servers: %d" % (redis_url is not None))
+            await until_says(port, "/status", b"redis connected servers: %d" % (redis_url is not None), START_S)
             yield Nchan(name, port, _only_child(master.pid), meter)
 
 
 def _only_child(pid: int) -> int:
     """The worker of a master."""
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-
-
-async def _until_says(port: int, text: bytes) -> None:
-    """Return once nchan's status page says so."""
-    try:
-        async with asyncio.timeout(START_S):
-            while text not in await _status(port):  # noqa: ASYNC110 - another process has no event to wait for
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise ChildFailed(f"nchan did not say {text.decode()!r} within {START_S:.0f} s") from None
-
-
-async def _status(port: int) -> bytes:
-    """The whole answer; empty when nothing listens."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return b""
-    writer.write(b"GET /status HTTP/1.0\r\n\r\n")
-    answer = await reader.read()
-    writer.close()
-    return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.peers.install import nchan_missing, resumable_stream_missing
+from bench.peers.install import litellm_missing, nchan_missing, resumable_stream_missing
 from bench.peers.nchan import nchan, nchan_redis
 from bench.peers.resumable_stream import resumable_stream
 from bench.systems import MakeSystem
@@ -27,6 +27,10 @@ PEERS: dict[str, Peer] = {
 }
 
 
+PROXIES: dict[str, Callable[[], str | None]] = {"litellm": litellm_missing}
+"""What takes part only where providers are asked through it, and why it can't run here."""
+
+
 def installed() -> list[str]:
     """The peers that can run here."""
     return [name for name, peer in PEERS.items() if peer.missing() is None]
@@ -34,4 +38,5 @@ def installed() -> list[str]:
 
 def skipped() -> dict[str, str]:
     """The others, and why."""
-    return {name: why for name, peer in PEERS.items() if (why := peer.missing()) is not None}
+    missing = {name: peer.missing for name, peer in PEERS.items()} | PROXIES
+    return {name: why for name, reason in missing.items() if (why := reason()) is not None}

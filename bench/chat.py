@@ -1,0 +1,151 @@
+"""What a token costs on its way through us as OpenAI's chat completions: ``python -m bench.chat [rounds]``.
+
+Many answers at once come from a provider on the loopback, each token in a packet of its own with the time of its
+sending in it. The same load generator reads them straight from the provider, through a node, a worker and a server of
+their own, and through LiteLLM's proxy, in turn within a round. What asking and ending cost is not in the figures:
+answers are held after their first token until all are there, and the account ends with the last one. A run that loses,
+doubles or reorders a token is void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from bench.chat_ways import ChatWay, straight, through_litellm, through_us
+from bench.fake_answers import Ask, Count
+from bench.fake_provider import FakeProvider, fake_provider
+from bench.load_generator import hold, judged
+from bench.machine import settle
+from bench.measure import Row
+from bench.peers.install import litellm_missing
+from bench.scale import FULL, Scale
+from bench.ttft import NotWhole, ask
+
+STREAMS = 20
+RATE = 100.0
+SECONDS = 5.0
+WARM_ASKS = 30
+TICK_S = 0.000_25
+"""Of the provider: how late it may be with a token."""
+LATE_MS = 2.0
+FULL_SHARE = 0.85
+LATE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One way in one round."""
+
+    name: str
+    report: Mapping[str, Any]
+    """The load generator's."""
+    cpu_us: Mapping[str, float]
+    """Microseconds of each process in all."""
+    provider: Count
+
+    def ms(self, share: str) -> float:
+        """Provider's sending → client's reading, at a percentile of the load generator's."""
+        return self.report["latency"][share] / 1e6
+
+    def us(self, *names: str) -> float:
+        """Microseconds of CPU per token, of these processes or of all."""
+        used = [each for name, each in self.cpu_us.items() if not names or name.split()[0] in names]
+        return sum(used) / self.report["tokens"]
+
+    @property
+    def share(self) -> float:
+        """Of the servers' core: what stands on it."""
+        return sum(us for name, us in self.cpu_us.items() if name != "redis") * 1e3 / self.report["wall_ns"]
+
+    @property
+    def note(self) -> str:
+        """What a reader of the figures has to know."""
+        said: list[str] = []
+        if self.share > FULL_SHARE:
+            said.append(f"it had {self.share:.0%} of its core")
+        if self.provider.late_ms > LATE_MS:
+            said.append(f"the provider was late: p99 {self.provider.late_ms:.1f} ms")
+        return ", ".join(said)
+
+
+async def cost(way: ChatWay, provider: FakeProvider, streams: int, tokens: int, rate: float) -> Cost:
+    """So many answers at once. Raises :class:`bench.load_generator.Unsound`, :class:`bench.ttft.NotWhole`."""
+    await provider.forget()
+    wanted = [Ask(f"{n}", tokens, rate, held=True, stamped=True) for n in range(streams)]
+    async with hold(way.port, [way.viewer(each) for each in wanted], ids=False) as load:
+        judged(await load.until(1, LATE_S))
+        before = await way.cpu_us()
+        await load.begin(tokens, tokens / rate + LATE_S)
+        await provider.go()
+        report = judged(await load.result())
+        after = await way.cpu_us()
+        told = await provider.count()
+    # Each but the first token of an answer, which was there before the account began.
+    if report["tokens"] != streams * (tokens - 1) or (told.asked, told.cut) != (streams, 0):
+        raise NotWhole(f"{way.name}: {report['tokens']} tokens of {told}")
+    return Cost(way.name, report, {name: after[name] - before[name] for name in after}, told)
+
+
+async def measure(rounds: int, streams: int, seconds: float, warm: int) -> list[list[Cost]]:
+    """All ways in turn, in every round. Raises what :func:`cost` raises, and :class:`bench.child.ChildFailed`."""
+    keys = map(str, itertools.count())
+    tokens = max(int(seconds * RATE), 5)
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(fake_provider(TICK_S))
+        ways = [straight(provider), *await stack.enter_async_context(through_us(provider))]
+        if litellm_missing() is None:
+            ways.append(await stack.enter_async_context(through_litellm(provider)))
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=LATE_S))
+        # Read to its end by another client, which sees that an answer is whole and ends as OpenAI's do.
+        for _, way in itertools.product(range(warm), ways):
+            await ask(http, way.way(), next(keys))
+        return [[await cost(way, provider, streams, tokens, RATE) for way in ways] for _ in range(rounds)]
+
+
+def rows_of(costs: list[Cost]) -> list[Row]:
+    """One round; what is added is the difference to the direct way of the same round."""
+    direct = costs[0]
+    rows: list[Row] = []
+    for each in costs:
+        raw = {"load": each.report, "cpu_us": each.cpu_us, "late_ms": each.provider.late_ms}
+        rows.append(Row("chat.p50_ms", each.name, each.ms("p50"), each.note, raw))
+        rows.append(Row("chat.p99_ms", each.name, each.ms("p99")))
+        if each is direct:
+            continue
+        rows.append(Row("chat.added_p50_ms", each.name, each.ms("p50") - direct.ms("p50")))
+        rows.append(Row("chat.added_p99_ms", each.name, each.ms("p99") - direct.ms("p99")))
+        rows.append(Row("chat.token_us", each.name, each.us()))
+        rows.append(Row("chat.core_share", each.name, each.share))
+        rows.append(Row("chat.chunks", each.name, each.report["frames"] / each.report["tokens"]))
+        parts = [name for name in ("node", "worker", "redis") if name in each.cpu_us]
+        rows += [Row(f"chat.{name}_us", each.name, each.us(name)) for name in parts]
+    return rows
+
+
+async def run(scale: Scale) -> list[Row]:
+    """Rows of the core table."""
+    if scale.smoke:
+        rounds = await measure(1, 2, 0.05, warm=1)
+    else:
+        rounds = await measure(1, STREAMS, scale.seconds(SECONDS), WARM_ASKS)
+    return [row for costs in rounds for row in rows_of(costs)]
+
+
+async def main(rounds: int) -> None:
+    """Print the rows."""
+    for costs in await measure(rounds, STREAMS, FULL.seconds(SECONDS), WARM_ASKS):
+        for row in rows_of(costs):
+            print(f"{row.metric:20} {row.system:10} {row.value:8.2f}  {row.note}")
+
+
+if __name__ == "__main__":
+    settle()
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
