@@ -50,13 +50,6 @@ def _encrypted(block: Block, provider: str) -> dict[str, str]:
     return {}
 
 
-def _closed(block: Block, *, last: bool) -> bool:
-    """Whether nothing more can come into a block: the rule of :class:`broker.content.ContentFold`."""
-    if block.kind == "tool_call":
-        return block.whole
-    return not last or block.signature is not None or block.opaque is not None
-
-
 def status_at_end(kind: BlockKind, terminal: Terminal) -> ItemStatus:
     """The status of an item that was open when the generation ended."""
     return "completed" if isinstance(terminal, Completed) and kind != "tool_call" else "incomplete"
@@ -64,6 +57,7 @@ def status_at_end(kind: BlockKind, terminal: Terminal) -> ItemStatus:
 
 def item_status(block: Block, terminal: Terminal | None, *, last: bool) -> ItemStatus:
     """The status of an item as it stands; ``last`` = no other item begins after it."""
-    if _closed(block, last=last):
+    # What is behind prose has closed it (broker.content); an item of reasoning has no status.
+    if block.whole if block.kind == "tool_call" else not last:
         return "completed"
     return "in_progress" if terminal is None else status_at_end(block.kind, terminal)
