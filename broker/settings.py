@@ -20,11 +20,16 @@ class ProviderConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["openai"] = "openai"
+    kind: Literal["openai", "openai-responses"] = Field(
+        default="openai", description="What it speaks: /chat/completions, or /responses"
+    )
     base_url: str
     api_key_env: str | None = Field(default=None, description="The variable that holds the key; unset = no key is sent")
     models: list[str] = Field(default_factory=list[str], description="Names shown in GET /v1/models")
     can_continue: bool = Field(default=False, description="The server honours continue_final_message (vLLM)")
+    background: bool = Field(
+        default=False, description="kind openai-responses: answers are made in the background (ADR 0016)"
+    )
 
 
 class Settings(BaseSettings):
