@@ -27,13 +27,39 @@ from tests.api.responses_wire import SUBMISSION, asked, known
 from tests.contracts.formats import effort
 from tests.contracts.histories import EPOCH, GENERATION, logs
 
-_REQUIRED = """
-id object created_at completed_at status incomplete_details model previous_response_id instructions output error tools
-tool_choice truncation parallel_tool_calls text top_p presence_penalty frequency_penalty top_logprobs temperature
-reasoning usage max_output_tokens max_tool_calls store background service_tier metadata safety_identifier
-prompt_cache_key
-"""
-FIELDS = set(_REQUIRED.split())
+FIELDS = {
+    "id",
+    "object",
+    "created_at",
+    "completed_at",
+    "status",
+    "incomplete_details",
+    "model",
+    "previous_response_id",
+    "instructions",
+    "output",
+    "error",
+    "tools",
+    "tool_choice",
+    "truncation",
+    "parallel_tool_calls",
+    "text",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "temperature",
+    "reasoning",
+    "usage",
+    "max_output_tokens",
+    "max_tool_calls",
+    "store",
+    "background",
+    "service_tier",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+}
 """wires.md, "The full Response resource"."""
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 WHOLE_TOOL = {**TOOL, "description": None, "strict": None}
