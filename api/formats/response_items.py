@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+import re
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from broker.content import Block, BlockKind
 from broker.dialects.sealed import seal
@@ -14,6 +15,7 @@ HOME = "openai-responses"
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 _PREFIX: dict[BlockKind, str] = {"text": "msg", "refusal": "msg", "reasoning": "rs", "tool_call": "fc"}
+_ID = re.compile(r"(?:msg|rs|fc)_(?P<rest>[0-9A-Za-z]{1,64})_(?P<attempt>[0-9]{1,9})_(?P<index>[0-9]{1,9})", re.ASCII)
 
 
 def item_id(kind: BlockKind, submission: Submission, attempt: int, index: int) -> str:
@@ -61,3 +63,17 @@ def item_status(block: Block, terminal: Terminal | None, *, last: bool) -> ItemS
     if block.whole if block.kind == "tool_call" else not last:
         return "completed"
     return "in_progress" if terminal is None else status_at_end(block.kind, terminal)
+
+
+class ItemPlace(NamedTuple):
+    """Where an output item stands: in the answer that this attempt began, of this generation."""
+
+    generation: str
+    attempt: int
+    index: int
+
+
+def place_of_item(name: str) -> ItemPlace | None:
+    """The inverse of :func:`item_id`, for what a client says; None = no id of ours."""
+    match = _ID.fullmatch(name)
+    return ItemPlace(f"gen_{match['rest']}", int(match["attempt"]), int(match["index"])) if match else None
