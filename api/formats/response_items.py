@@ -70,7 +70,7 @@ class ItemPlace(NamedTuple):
 
     generation: str
     attempt: int
-    index: int
+    output_index: int
 
 
 def place_of_item(name: str) -> ItemPlace | None:
