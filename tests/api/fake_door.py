@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal
 
 import msgspec
@@ -43,6 +43,8 @@ class FakeDoor:
         """Of each submit, which try it said it was."""
         self.asked: dict[str, StoredRequest] = {}
         """What was asked for, of generations that were submitted."""
+        self.says: Sequence[Event] = ()
+        """What every generation that is submitted says at once."""
         self.away = False
         self.queue_full = False
         self.stuck = False
@@ -126,6 +128,7 @@ class FakeDoor:
             raise QueueFull
         self.requests.append(request)
         generation = self.create(tenant=tenant, model=request.model)
+        self.append(generation, *self.says)
         self.asked[generation] = StoredRequest.model_validate(request.model_dump(exclude_unset=True))
         if idempotency_key is not None:
             self._keys[tenant, idempotency_key] = (generation, value)
