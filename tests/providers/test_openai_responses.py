@@ -124,12 +124,14 @@ WHOLE = Finish("stop", "completed", None, THREE_AND_TWO)
     [
         ("text", [TextDelta(0, "Hel"), TextDelta(0, "lo"), COUNTED, WHOLE]),
         ("reasoning_text", [
-            ReasoningDelta(0, "thin"), ReasoningDelta(0, "king"), TextDelta(1, "Hel"), TextDelta(1, "lo"), COUNTED, WHOLE,
+            ReasoningDelta(0, "thin"), ReasoningDelta(0, "king"), TextDelta(1, "Hel"), TextDelta(1, "lo"),
+            COUNTED, WHOLE,
         ]),
         ("rawreasoning_text", [ReasoningDelta(0, "hmm"), TextDelta(1, "Hel"), TextDelta(1, "lo"), COUNTED, WHOLE]),
         ("refusal", [RefusalDelta(0, "No."), COUNTED, Finish("refusal", "completed", None, THREE_AND_TWO)]),
         ("incomplete", [
-            TextDelta(0, "Hel"), TextDelta(0, "lo"), COUNTED, Finish("length", "max_output_tokens", None, THREE_AND_TWO),
+            TextDelta(0, "Hel"), TextDelta(0, "lo"), COUNTED,
+            Finish("length", "max_output_tokens", None, THREE_AND_TWO),
         ]),
         ("function_call", [
             ToolCallStarted(0, "call_1", "get_weather"),
