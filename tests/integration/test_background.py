@@ -21,6 +21,7 @@ from tests.integration.reading import read
 from tests.support.background import HOLD, BackgroundUpstream, Script
 from tests.support.history import Viewer, check
 from tests.support.history import answer as text_of
+from tests.support.snapshot import restore, take
 from tests.support.waiting import wait_until
 from worker.providers.blocks import Blocks
 from worker.providers.failures import Upstream
@@ -332,3 +333,24 @@ async def test_who_wants_no_takeover_gets_none(
     record = await broker.wait(generation, 10)
     assert (record.status, record.error and record.error.code) == ("failed", "worker_lost")
     await wait_until(lambda: upstream.cancelled == ["resp_1"])
+
+
+async def test_a_server_that_lost_the_id_is_told_it_again(
+    broker: Broker, upstream: BackgroundUpstream, start_worker: StartWorker
+) -> None:
+    """A failover that forgot the newest entries may have forgotten the id with them."""
+    upstream.go()
+    await start_worker()
+    made = await broker.submit(wanted())
+    generation = made.record.id
+    await read(broker, generation, stop_after=3)
+    replica = await take(broker, generation)
+    upstream.go()
+    await read(broker, generation, stop_after=8)
+    await restore(broker, generation, replica)
+    store = Store.on(broker.redis, broker.settings)
+    await store.raw.hdel(store.keys.job(generation), "upstream")
+    go_on(upstream)
+    await broker.wait(generation, 10)
+    await whole(broker, generation)
+    assert (await store.hash(generation))["upstream"] == "1 resp_1"
