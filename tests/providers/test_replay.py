@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -70,7 +71,8 @@ def logs(draw: st.DrawFn) -> list[ContentEvent]:
     log: list[ContentEvent] = []
     for event in ANSWER[:count]:
         if log and can_join(log[-1], event) and draw(st.booleans()):
-            log[-1] = join([log[-1], event])  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
+            both: list[Any] = [log[-1], event]
+            log[-1] = join(both)
         else:
             log.append(event)
     last = log[-1] if log else None

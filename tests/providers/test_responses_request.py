@@ -8,14 +8,13 @@ import pytest
 
 from broker.dialects.to_responses import ENCRYPTED, request_to_responses
 from broker.errors import ProviderError
-from broker.request import GenerationRequest
+from tests.providers.contract import make_call
 from tests.providers.test_requests import LOOKUP, PIXEL
 
 
 def body(model: str = "o9", *, background: bool = False, **fields: Any) -> dict[str, Any]:
     """The body, without what is always there."""
-    given = {"input": "hello"} | fields if "messages" not in fields else fields
-    made = request_to_responses(GenerationRequest(model=f"x/{model}", **given), model, background=background)
+    made = request_to_responses(make_call(model, **fields).request, model, background=background)
     assert made.pop("model") == model
     assert made.pop("stream") is True
     return made
