@@ -199,6 +199,10 @@ class JobStore:
     async def cancel(self, generation: str, reason: CancelReason) -> str:
         """Ask for the end: ``gone``, ``ended`` (before), ``asked`` (its worker ends it) or ``cancelled`` (just now)."""
         outcome = await self._scripts.cancel(generation, reason, cancelled_head(reason))
+        if outcome == "left":
+            # The job stays for a worker, which finds the log ended and stops what is still made upstream.
+            await self._queue.hand_back(generation)
+            return "cancelled"
         if outcome == "cancelled":
             await self._queue.remove(generation)
         return outcome
