@@ -30,7 +30,7 @@ from broker.request import GenerationRequest, StoredRequest
 from broker.stats import FleetStats
 from broker.submission import Submission
 from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
-from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance
+from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance, fleet_of
 
 
 class FakeDoor:
@@ -213,7 +213,7 @@ class FakeDoor:
     async def prefix(self, generation: str, last: Position) -> AsyncGenerator[Batch, None]:
         """See ``broker.client.Broker``."""
         await self._reach()
-        yield Batch([entry for entry in self.logs[generation].entries if entry.position.seq <= last.seq], live=False)
+        yield Batch([one for one in self.logs[generation].entries if one.position.seq <= last.seq], live=False)
 
     async def tail(
         self,
@@ -263,10 +263,7 @@ class FakeDoor:
     async def fleet_stats(self) -> FleetStats:
         """See ``broker.client.Broker``."""
         await self._reach()
-        ended = [log.record.status for log in self.logs.values() if log.ended]
-        buckets = [(0.1, 1), (1.0, 3), (float("inf"), 4)]
-        counts = {status: ended.count(status) for status in ended}
-        return FleetStats(counts, 1234, 1, buckets, 5.5, 4, active=len(self.logs) - len(ended), queued=2)
+        return fleet_of(self.logs.values())
 
     async def _held(self, generation: str, tenant: str, hold_s: float | None) -> Log:
         try:

@@ -36,9 +36,9 @@ def texts(client: RawClient) -> str:
     pieces: list[str] = []
     for frame in frames(client):
         data = frame.partition("data: ")[2]
-        value: Any = {} if data == "[DONE]" else json.loads(data)
-        choices = value.get("choices") or [{}]
-        delta = value.get("delta") or choices[0].get("delta") or {}
+        value: dict[str, Any] = {"choices": []} if data == "[DONE]" else json.loads(data)
+        choices: list[Any] = value.get("choices") or [{}]
+        delta: Any = value.get("delta") or choices[0].get("delta") or {}
         pieces.append(delta if isinstance(delta, str) else delta.get("content") or delta.get("text") or "")
     return "".join(pieces)
 
