@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 from broker.position import START, Position
 from broker.record import Record, Status
 from broker.request import GenerationRequest
-from broker.tail_items import TailItem, Viewer
+from broker.submission import Submission
+from broker.tail_items import Batch, TailItem, Viewer
 from broker.telemetry import Fleet
 
 Replay = Literal["merged", "exact"]
@@ -53,6 +54,11 @@ class Stat(Protocol):
     @property
     def ended(self) -> bool:
         """Whether that is the terminal event."""
+        ...
+
+    @property
+    def restart(self) -> int:
+        """The seq of the last event that voided what came before it; 0 = none has."""
         ...
 
 
@@ -103,6 +109,14 @@ class Door(Protocol):
         stat: Any = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Its log after a position, live, to its end."""
+        ...
+
+    async def submission(self, generation: str, *, tenant: str = "default") -> Submission:
+        """What was asked for."""
+        ...
+
+    def prefix(self, generation: str, last: Position) -> AsyncGenerator[Batch, None]:
+        """Its log from the start on, at least up to ``last``."""
         ...
 
     async def ping(self) -> None:

@@ -19,7 +19,7 @@ from api.stream_response import EventStream
 from api.streams import open_source
 from api.waiting import CANCEL_WAIT_S, wait_for_end
 from broker.errors import ResumeNeedsKey
-from broker.position import START
+from broker.position import START, Cursor
 from broker.record import Record, Status
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
@@ -53,7 +53,7 @@ async def submit(
     if not streams:
         return _record(submitted.record, 202, headers)
     fmt = FORMATS["native"]()
-    source = open_source(node.broker, submitted.record.id, position or START, fmt, tenant=tenant)
+    source = open_source(node.broker, submitted.record.id, Cursor(position or START), fmt, tenant=tenant)
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     return HandOver(EventStream(source, fmt, node.terms, headers=raw))
 

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from api.auth import Keyring
 from api.door import Door, Models
 from api.drain import Drain
+from api.formats.folded import Points
 from api.limits import SubmitLimit
 from api.pulse import Pulse
 from api.stream_response import Terms
@@ -33,6 +34,7 @@ class Node:
     submit_limit: SubmitLimit
     drain: Drain = field(default_factory=Drain)
     metrics: NodeMetrics = field(default_factory=NodeMetrics)
+    points: Points = field(default_factory=Points)
     door: Door | None = None
 
     @property

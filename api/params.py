@@ -9,10 +9,9 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import JsonValue
 
-from api.formats import FORMATS, MEDIA_TYPES, FormatName
-from api.formats.base import Format
+from api.formats import MEDIA_TYPES, FormatName
 from broker.errors import GenerationNotFound, InvalidPosition
-from broker.position import Position, parse_position
+from broker.position import Cursor, Position, parse_cursor, parse_position
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
@@ -40,6 +39,7 @@ IdempotencyKey = Annotated[
 _LAST_EVENT_ID = "Last-Event-ID"
 # For the OpenAPI document only: broker.position is what judges.
 _PATTERN: dict[str, JsonValue] = {"pattern": r"^((0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15}))?$"}
+_FRAMES: dict[str, JsonValue] = {"pattern": r"^((0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})(\.[1-9][0-9]{0,5})?)?$"}
 
 
 async def _header_position(
@@ -57,29 +57,34 @@ HeaderPosition = Annotated[Position | None, Depends(_header_position)]
 """The position in ``Last-Event-ID``; None when there is no such header. Raises ``InvalidPosition``."""
 
 
-async def _position(
-    header: HeaderPosition,
+async def _cursor(
+    request: Request,
+    _header: Annotated[
+        str | None,
+        Header(alias=_LAST_EVENT_ID, description="The id of the last event received", json_schema_extra=_FRAMES),
+    ] = None,
     last_event_id: Annotated[
         str | None,
-        Query(description="The same, where no header can be set; the header wins", json_schema_extra=_PATTERN),
+        Query(description="The same, where no header can be set; the header wins", json_schema_extra=_FRAMES),
     ] = None,
     polyfill: Annotated[
         str | None,
         Query(
-            alias="lastEventId", description="The same, as polyfills of EventSource say it", json_schema_extra=_PATTERN
+            alias="lastEventId", description="The same, as polyfills of EventSource say it", json_schema_extra=_FRAMES
         ),
     ] = None,
-) -> Position:
+) -> Cursor:
+    header = request.headers.get(_LAST_EVENT_ID)
     if header is not None:
-        return header
+        return parse_cursor(header)
     field, text = ("last_event_id", last_event_id) if last_event_id is not None else ("lastEventId", polyfill)
     try:
-        return parse_position(text)
+        return parse_cursor(text)
     except InvalidPosition as error:
         raise InvalidPosition(error.message, field=field) from None
 
 
-ReaderPosition = Annotated[Position, Depends(_position)]
+ReaderCursor = Annotated[Cursor, Depends(_cursor)]
 """Where the reader stands: by the header, even an empty one, else by the query. Raises ``InvalidPosition``."""
 
 
@@ -88,11 +93,11 @@ async def _format(
     format: Annotated[  # noqa: A002 - the parameter's name on the wire
         FormatName | None, Query(description="native (or sse), ndjson or text; without it Accept decides")
     ] = None,
-) -> Format:
-    return FORMATS[format or preferred(request.headers.get("accept"), MEDIA_TYPES) or "native"]()
+) -> FormatName:
+    return format or preferred(request.headers.get("accept"), MEDIA_TYPES) or "native"
 
 
-ReaderFormat = Annotated[Format, Depends(_format)]
+ReaderFormat = Annotated[FormatName, Depends(_format)]
 """The format asked for by ``?format=``, else by ``Accept``, else SSE."""
 
 

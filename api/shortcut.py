@@ -15,13 +15,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from api.door import Replay
-from api.formats import FORMATS, MEDIA_TYPES
-from api.formats.base import Format
+from api.formats import FOLDS, FORMATS, MEDIA_TYPES
 from api.node import Node
 from api.params import preferred
 from api.streams import answer
 from broker.errors import RejoinderError
-from broker.position import Position, parse_position
+from broker.position import Cursor, parse_cursor
 
 _PATH = re.compile(r"/v1/generations/([A-Za-z0-9_-]{1,128})/events", re.ASCII)
 _REPLAYS: tuple[Replay, ...] = get_args(Replay)
@@ -42,7 +41,7 @@ async def shortcut(node: Node, scope: Scope, headers: Headers) -> Response | Non
     return await answer(node, tenant, path[1], *asked)
 
 
-def _asked(query: bytes, headers: Headers) -> tuple[Position, Format, Replay] | None:
+def _asked(query: bytes, headers: Headers) -> tuple[Cursor, str, Replay] | None:
     """Position, format and kind of replay; None where anything about them is unusual."""
     given = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else []
     values = dict(given)
@@ -52,11 +51,11 @@ def _asked(query: bytes, headers: Headers) -> tuple[Position, Format, Replay] | 
     replay = values.pop("replay", "merged")
     text = headers.get("last-event-id")
     queries = values.pop("last_event_id", None), values.pop("lastEventId", None)
-    if values or name not in FORMATS or replay not in _REPLAYS:
+    if values or (name not in FORMATS and name not in FOLDS) or replay not in _REPLAYS:
         return None
     if text is None:
         text = queries[0] if queries[0] is not None else queries[1]
     try:
-        return parse_position(text), FORMATS[name](), replay
+        return parse_cursor(text), name, replay
     except RejoinderError:
         return None

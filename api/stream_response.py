@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.drain import Drain
 from api.formats.base import Format, VoidAttempt
+from api.formats.folded import Folded
 from api.pulse import Pulse
 from api.wire import Headers, Stalled, Wire, joined
 from broker.errors import RejoinderError
@@ -75,7 +76,7 @@ class EventStream:
         self._source = source
         self._format = fmt
         self._terms = terms
-        self._headers = [*stream_headers(fmt), *headers]
+        self._headers = [*stream_headers(fmt), *fmt.headers, *headers]
         self._held = held
         self._task: asyncio.Task[object] | None = None
         self._why: str | None = None
@@ -127,7 +128,7 @@ class EventStream:
         try:
             await wire.start(200, self._headers)
             self._headers = []
-            self._framed = f"{self._format.shared}, {wire.framing}"
+            self._framed = f"{self._format.name}, {wire.framing}"
             if wire.connection is not None:
                 wire.connection.watch(self._gone)
                 reason = await self._pump(wire)
@@ -163,7 +164,7 @@ class EventStream:
         self.stop(_GONE)
 
     async def _pump(self, wire: Wire) -> str | None:
-        direct = self._terms.direct and wire.connection is not None and self._format.shared is not None
+        direct = self._terms.direct and wire.connection is not None and self._format.direct
         try:
             if self._held and self._format.heartbeat:
                 await wire.write(self._format.heartbeat)
@@ -175,8 +176,8 @@ class EventStream:
                     await self._write(wire, item)
         except Stalled:
             return "stalled"
-        except VoidAttempt:
-            return "void_attempt"
+        except VoidAttempt as void:
+            return await self._say_void(wire, void)
         except RejoinderError as error:
             return error.code
         except Exception:
@@ -188,15 +189,23 @@ class EventStream:
         pieces = self._pieces(item)
         if isinstance(item, Batch):
             self._count(item)
-        if not pieces:
-            return
-        if not self._begun:
+        await self._put(wire, pieces)
+
+    async def _put(self, wire: Wire, pieces: list[bytes]) -> None:
+        if pieces and not self._begun:
             self._begun = True
             preamble = self._format.preamble(_random.randint(*RETRY_MS))
             pieces = [preamble + pieces[0], *pieces[1:]] if preamble else pieces
         for piece in pieces:
             self.touched = True
             await wire.write(piece)
+
+    async def _say_void(self, wire: Wire, void: VoidAttempt) -> str:
+        try:
+            await self._put(wire, joined(void.frames))
+        except Stalled:
+            return "stalled"
+        return "void_attempt"
 
     def _pieces(self, item: TailItem) -> list[bytes]:
         """What to write, each piece of whole frames; made once for all readers that share it."""
@@ -218,11 +227,20 @@ class EventStream:
         wire = self._wire
         if wire is None:
             return False
+        fold = self._format if isinstance(self._format, Folded) else None
+        framed = None
+        if fold is not None:
+            framed = fold.peek(batch)
+            if framed is None or not self._begun:
+                return False
         data = batch.encoded.get(self._framed)
         if data is None:
-            data = batch.encoded[self._framed] = wire.frame(b"".join(self._format.frames(batch)))
-        if not wire.push(data):
+            body = b"".join(framed or self._format.frames(batch))
+            data = batch.encoded[self._framed] = wire.frame(body) if body else b""
+        if data and not wire.push(data):
             return False
+        if fold is not None and framed is not None:
+            fold.go_on(framed)
         self.touched = True
         self._ended = batch.ended
         self._terms.metrics.events += len(batch.entries)

@@ -34,9 +34,10 @@ from broker.scripts import Scripts
 from broker.server_check import check
 from broker.settings import Settings
 from broker.stats import FleetCounters, FleetStats
+from broker.submission import Submission
 from broker.sweeper import Sweeper
 from broker.tail import Tail
-from broker.tail_items import TailItem, Viewer
+from broker.tail_items import Batch, TailItem, Viewer
 from broker.tasks import end
 from broker.values import CancelReason
 
@@ -184,6 +185,23 @@ class Broker:
         hold = self.settings.hold_s if hold_s is None else hold_s
         how: dict[str, Any] = {"tenant": tenant, "replay": replay, "hold_s": hold, "viewer": viewer, "stat": stat}
         return Tail(self.log, self.pages, self.hub, generation, after, **how).items()
+
+    async def submission(self, generation: str, *, tenant: str = "default") -> Submission:
+        """What was asked for; without its request once the log has expired."""
+        return await self.records.submission(generation, tenant=tenant)
+
+    async def prefix(self, generation: str, last: Position) -> AsyncGenerator[Batch, None]:
+        """The log from its start on, at least up to ``last``, as exact pages that readers share.
+
+        Only for who has been shown by :meth:`stat` or :meth:`tail` that the log is his.
+        """
+        position = START
+        while position.seq < last.seq:
+            page = await self.pages.read(generation, position, merge=False)
+            if page.kind != "entries" or not page.batch.entries:
+                return
+            yield page.batch
+            position = page.last
 
     async def ping(self) -> None:
         """Return if both servers answer and may be used. Raises ``UnfitServer`` for one that would lose answers."""

@@ -20,7 +20,7 @@ from broker.scripts import AppendHead, AppendReply, Claim, Ending, Fence, FieldV
 T = TypeVar("T")
 
 PAGE_ENTRIES = 500
-_STAT_FIELDS = ("tenant", "status", "top", "seq", "cancel_after_ms", "attempt")
+_STAT_FIELDS = ("tenant", "status", "top", "seq", "cancel_after_ms", "attempt", "restart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Stat:
     cancel_after_ms: int | None
     attempt: int
     log_exists: bool
+    restart: int = 0
+    """The seq of the last ``generation.started`` that voided what came before it; 0 = none has."""
 
 
 class StreamLog:
@@ -202,7 +204,7 @@ def read_rows(rows: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
 
 
 def _stat(values: Sequence[bytes | None], tenant: str | None, *, log_exists: bool) -> Stat:
-    owner, status, top, seq, cancel_after, attempt = values
+    owner, status, top, seq, cancel_after, attempt, restart = values
     if status is None or (tenant is not None and text(owner) != tenant):
         raise GenerationNotFound
     word: Any = text(status)
@@ -213,4 +215,5 @@ def _stat(values: Sequence[bytes | None], tenant: str | None, *, log_exists: boo
         cancel_after_ms=int(cancel_after) if cancel_after else None,
         attempt=int(attempt or 0),
         log_exists=log_exists,
+        restart=int(restart or 0),
     )

@@ -15,6 +15,8 @@ from broker.errors import GenerationNotFound, InvalidRequest
 from broker.keys import Keys
 from broker.record import ENDED, Record, Status, links
 from broker.redis import Redis, text, unavailable
+from broker.request import StoredRequest
+from broker.submission import Submission
 from broker.values import ErrorInfo, Timing, Usage
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -82,6 +84,23 @@ class RecordStore:
         with unavailable():
             values = await self._redis.hmget(self._keys.job(generation), *_FIELDS)
         return _record(generation, values, tenant)
+
+    async def submission(self, generation: str, *, tenant: str | None = None) -> Submission:
+        """What was asked for. Raises ``GenerationNotFound``, also for another tenant's."""
+        with unavailable():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hmget(self._keys.job(generation), "tenant", "model", "created_at", "metadata")
+            pipe.get(self._keys.request(generation))
+            (owner, model, created_at, metadata), request = await pipe.execute()
+        if created_at is None or (tenant is not None and text(owner) != tenant):
+            raise GenerationNotFound
+        return Submission(
+            generation,
+            text(model),
+            int(created_at) / 1000,
+            msgspec.json.decode(metadata or b"{}", type=dict[str, str]),
+            StoredRequest.model_validate_json(request) if request else None,
+        )
 
     async def list(
         self, *, tenant: str, status: Status | None = None, limit: int = 20, cursor: str | None = None

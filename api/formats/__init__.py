@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from api.formats.base import Format
+from api.formats.base import FoldKind, Format
+from api.formats.folded import Folded
 from api.formats.native import Native
 from api.formats.ndjson import NDJSON
 from api.formats.text import Text
+from broker.errors import InvalidPosition
+from broker.position import Cursor
 
 FormatName: TypeAlias = Literal["native", "sse", "ndjson", "text"]
 """What ``?format=`` may say; ``sse`` is another name of ``native``."""
@@ -16,12 +19,17 @@ FormatName: TypeAlias = Literal["native", "sse", "ndjson", "text"]
 _native = Native()
 _ndjson = NDJSON()
 
-FORMATS: dict[FormatName, Callable[[], Format]] = {
+FORMATS: dict[str, Callable[[], Format]] = {
     "native": lambda: _native,
     "sse": lambda: _native,
     "ndjson": lambda: _ndjson,
     "text": Text,
 }
+"""Formats that need not know whose answer it is."""
+
+FOLDS: dict[str, FoldKind] = {}
+"""Formats with a memory."""
+
 MEDIA_TYPES: dict[str, FormatName] = {
     "text/event-stream": "native",
     "application/json": "native",
@@ -32,3 +40,12 @@ MEDIA_TYPES: dict[str, FormatName] = {
     "text/plain": "text",
 }
 """What each type in an ``Accept`` header asks for; JSON asks for SSE: SDKs send it even when they stream (R7)."""
+
+
+def open_format(name: str, cursor: Cursor, *, merged: bool) -> Format:
+    """A format for one reader at ``cursor``. Raises ``InvalidPosition`` for a part of an entry that it can't have."""
+    if name in FOLDS:
+        return Folded(FOLDS[name], cursor, merged=merged)
+    if cursor.frame:
+        raise InvalidPosition(f"{cursor} is a frame of another format", field="Last-Event-ID")
+    return FORMATS[name]()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from broker.events import Entry
+from broker.submission import Submission
 from broker.tail_items import Live, Reset, TailItem
 
 
@@ -29,6 +31,16 @@ class Format(Protocol):
         ...
 
     @property
+    def direct(self) -> bool:
+        """Live entries may be written from where they are heard."""
+        ...
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Headers of its own."""
+        ...
+
+    @property
     def heartbeat(self) -> bytes:
         """What is written after a silence; empty = this format has no word for it."""
         ...
@@ -47,7 +59,14 @@ class Format(Protocol):
 
 
 class VoidAttempt(Exception):
-    """The reader holds text of an attempt that is void now: break off, never glue two answers together."""
+    """The reader holds text of an attempt that is void now: break off, never glue two answers together.
+
+    ``frames``: what to write before that, where the format has a word for an error.
+    """
+
+    def __init__(self, frames: list[bytes] | None = None) -> None:
+        super().__init__("an attempt has become void")
+        self.frames = frames or []
 
 
 def wire_event(item: Live | Reset) -> dict[str, Any]:
@@ -70,33 +89,23 @@ S = TypeVar("S")
 class Fold(Protocol[S]):
     """A format whose frames depend on what came before: a pure fold over all entries of one log, from the first on.
 
-    One instance serves all readers of one log. A state is immutable: several readers may go on from the same one.
+    A state is immutable: several readers may go on from the same one. The attributes are those of the class.
     """
 
-    @property
-    def name(self) -> str:
-        """The value of ``?format=``."""
-        ...
+    name: ClassVar[str]
+    """The value of ``?format=``."""
+    media_type: ClassVar[str]
+    """The body's Content-Type."""
+    heartbeat: ClassVar[bytes]
+    """What is written after a silence."""
+    headers: ClassVar[Sequence[tuple[bytes, bytes]]]
+    """Headers of its own."""
+    says_restart: ClassVar[bool]
+    """It has a word for an attempt that has become void; otherwise void attempts are left out or broken off."""
+    merges: ClassVar[bool]
+    """A client is left with the same when neighbouring deltas come as one: it counts no frames."""
 
-    @property
-    def media_type(self) -> str:
-        """The body's Content-Type."""
-        ...
-
-    @property
-    def heartbeat(self) -> bytes:
-        """What is written after a silence."""
-        ...
-
-    @property
-    def says_restart(self) -> bool:
-        """It has a word for an attempt that has become void; otherwise void attempts are left out or broken off."""
-        ...
-
-    @property
-    def merges(self) -> bool:
-        """A client is left with the same when neighbouring deltas come as one: it counts no frames."""
-        ...
+    def __init__(self, submission: Submission) -> None: ...
 
     def start(self) -> S:
         """The state before the first entry."""
@@ -112,6 +121,9 @@ class Fold(Protocol[S]):
     def void(self, state: S) -> list[bytes]:
         """The error frames for a reader who holds a part of an attempt that has become void; the body breaks off."""
         ...
+
+
+FoldKind: TypeAlias = type[Fold[Any]]
 
 
 class Rope(NamedTuple):

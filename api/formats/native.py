@@ -17,6 +17,8 @@ class Native:
     name = "native"
     shared = "native"
     media_type = "text/event-stream"
+    direct = True
+    headers = ()
     heartbeat = HEARTBEAT
 
     def preamble(self, retry_ms: int) -> bytes:

@@ -13,6 +13,8 @@ class NDJSON:
     name = "ndjson"
     shared = "ndjson"
     media_type = "application/x-ndjson"
+    direct = True
+    headers = ()
     heartbeat = b'{"id":null,"event":{"type":"stream.heartbeat"}}\n'
 
     def preamble(self, retry_ms: int) -> bytes:

@@ -18,6 +18,8 @@ class Text:
     name = "text"
     shared = None
     media_type = "text/plain; charset=utf-8"
+    direct = False
+    headers = ()
     heartbeat = b""
 
     def __init__(self) -> None:

@@ -25,7 +25,10 @@ else
     local mode, attempt = string.match(started, '(%a+) (%d+)')
     redis.call('HSET', JOB, 'status', 'running', 'attempt', attempt)
     redis.call('HSETNX', JOB, 'started_at', text(now))
-    if mode == 'restart' and there == 0 then redis.call('HDEL', JOB, 'first_token_at') end
+    if mode == 'restart' and there == 0 then
+      redis.call('HDEL', JOB, 'first_token_at')
+      redis.call('HSET', JOB, 'restart', text(first))
+    end
   end
   if first_token ~= '' then redis.call('HSETNX', JOB, 'first_token_at', text(now)) end
 end

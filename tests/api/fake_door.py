@@ -21,13 +21,14 @@ from broker.errors import (
     LogUnavailable,
     QueueFull,
 )
-from broker.events import Cancelled, Created, Entry, Event
+from broker.events import Cancelled, Created, Entry, Event, Started
 from broker.fold import OutputFold
 from broker.merge import merge_entries
 from broker.position import START, Position
 from broker.record import Record, Status, created_record
-from broker.request import GenerationRequest
+from broker.request import GenerationRequest, StoredRequest
 from broker.stats import FleetStats
+from broker.submission import Submission
 from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
 from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance
 
@@ -38,6 +39,8 @@ class FakeDoor:
     def __init__(self) -> None:
         self.logs: dict[str, Log] = {}
         self.requests: list[GenerationRequest] = []
+        self.asked: dict[str, StoredRequest] = {}
+        """What was asked for, of generations that were submitted."""
         self.away = False
         self.queue_full = False
         self.stuck = False
@@ -115,6 +118,7 @@ class FakeDoor:
             raise QueueFull
         self.requests.append(request)
         generation = self.create(tenant=tenant, model=request.model)
+        self.asked[generation] = StoredRequest.model_validate(request.model_dump(exclude_unset=True))
         if idempotency_key is not None:
             self._keys[tenant, idempotency_key] = (generation, value)
         return FakeSubmitted(self.logs[generation].record, replayed=False)
@@ -182,7 +186,19 @@ class FakeDoor:
         log = self._find(generation, tenant)
         if log.expired:
             raise LogExpired
-        return FakeStat(log.top, log.ended)
+        restarts = [e.position.seq for e in log.entries if isinstance(e.event, Started) and e.event.mode == "restart"]
+        return FakeStat(log.top, log.ended, restarts[-1] if restarts else 0)
+
+    async def submission(self, generation: str, *, tenant: str = "default") -> Submission:
+        """See ``broker.client.Broker``."""
+        await self._reach()
+        record = self._find(generation, tenant).record
+        return Submission(generation, record.model, record.created_at, record.metadata, self.asked.get(generation))
+
+    async def prefix(self, generation: str, last: Position) -> AsyncGenerator[Batch, None]:
+        """See ``broker.client.Broker``."""
+        await self._reach()
+        yield Batch([entry for entry in self.logs[generation].entries if entry.position.seq <= last.seq], live=False)
 
     async def tail(
         self,

@@ -58,6 +58,7 @@ class FakeStat:
 
     top: Position
     ended: bool
+    restart: int = 0
 
 
 def advance(record: Record, event: Event, top: Position) -> Record:

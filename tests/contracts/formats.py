@@ -19,18 +19,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.door import Door, Replay
-from api.formats import FORMATS, FormatName
+from api.formats import FormatName, open_format
 from api.formats.base import Format, VoidAttempt
 from api.streams import open_source
 from broker.events import TERMINAL_TYPES, Entry
 from broker.merge import merge_entries
-from broker.position import START, Position, parse_position
+from broker.position import START, Cursor, Position, parse_cursor
+from broker.submission import Submission
 from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
 from tests.contracts.histories import ended_logs, logs, restarts
 from tests.contracts.stage import Said, claims_all, said
 
 # Each format is its own subclass, and each runs the same properties: the inherited method has several executors.
 effort = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+CURSOR = Cursor()
 cuts = st.lists(st.integers(0, 40), max_size=4)
 
 
@@ -56,6 +58,21 @@ class Served:
         return b"".join(self.frames)
 
 
+@dataclass(frozen=True)
+class OneStat:
+    """See ``api.door``."""
+
+    top: Position
+    restart: int
+    ended: bool = False
+
+
+def submitted(log: list[Entry]) -> Submission:
+    """What is known of these logs' generations when nobody kept what was asked for."""
+    record = cast("Any", log[0].event).generation
+    return Submission(record["id"], record["model"], record["created_at"], record["metadata"])
+
+
 @dataclass
 class OneLog:
     """A door behind which one log stands: ``replayed`` entries are there, the rest is written while it is read."""
@@ -63,6 +80,24 @@ class OneLog:
     log: list[Entry]
     replayed: int
     pieces: Sequence[int] = ()
+    asked: Submission | None = None
+
+    async def stat(self, generation: str, *, tenant: str = "") -> OneStat:
+        """How the log stood when the reader came."""
+        del generation, tenant
+        seqs = [entry.position.seq for entry in self.log[: self.replayed] if restarts(entry)]
+        return OneStat(self.log[-1].position, seqs[-1] if seqs else 0)
+
+    async def submission(self, generation: str, *, tenant: str = "") -> Submission:
+        """What was asked for."""
+        del generation, tenant
+        return self.asked or submitted(self.log)
+
+    async def prefix(self, generation: str, last: Position) -> AsyncGenerator[Batch, None]:
+        """In pages of three entries."""
+        del generation
+        for start in range(0, last.seq, 3):
+            yield Batch(self.log[start : start + 3], live=False)
 
     async def tail(
         self,
@@ -102,9 +137,13 @@ class FormatStage(ABC):
     says_restart: ClassVar[bool] = True
     """It has a word for a restart; otherwise whoever holds a void attempt is broken off."""
 
-    def make(self) -> Format:
+    def make(self, cursor: Cursor = CURSOR, replay: Replay = "exact") -> Format:
         """The format, for one reader."""
-        return FORMATS[self.name]()
+        return open_format(self.name, cursor, merged=replay == "merged")
+
+    def asked(self, log: list[Entry]) -> Submission:
+        """What was asked for."""
+        return submitted(log)
 
     @abstractmethod
     def read(self, chunks: Iterable[bytes]) -> list[Told]:
@@ -130,29 +169,32 @@ class FormatStage(ABC):
     def serve(
         self,
         log: list[Entry],
-        after: Position = START,
+        after: Position | Cursor = START,
         *,
         replay: Replay = "exact",
         replayed: int | None = None,
         pieces: Sequence[int] = (),
     ) -> Served:
         """What a reader at ``after`` gets."""
-        door = cast("Door", OneLog(log, len(log) if replayed is None else min(replayed, len(log)), pieces))
-        return asyncio.run(_write(door, after, self.make(), replay))
+        cursor = Cursor(after) if isinstance(after, Position) else after
+        there = len(log) if replayed is None else min(replayed, len(log))
+        door = cast("Door", OneLog(log, there, pieces, self.asked(log)))
+        return asyncio.run(_write(door, cursor, self.make(cursor, replay), replay))
 
     def resume(self, log: list[Entry], told: Sequence[Told], replay: Replay = "exact") -> Served:
         """What a client gets that has been told this and then was cut off."""
         ids = [one.id for one in told if one.id is not None]
-        return self.serve(log, parse_position(ids[-1]) if ids else START, replay=replay)
+        return self.serve(log, parse_cursor(ids[-1]) if ids else START, replay=replay)
 
 
-async def _write(door: Door, after: Position, fmt: Format, replay: Replay) -> Served:
+async def _write(door: Door, after: Cursor, fmt: Format, replay: Replay) -> Served:
     served = Served()
     try:
         async with aclosing(open_source(door, "", after, fmt, tenant="", replay=replay)(None)) as items:
             async for item in items:
                 served.frames += fmt.frames(item)
-    except VoidAttempt:
+    except VoidAttempt as void:
+        served.frames += void.frames
         served.broken = True
     return served
 
