@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from api.formats.ai_sdk import AiSdkFold
 from api.formats.base import FoldKind, Format
 from api.formats.folded import Folded
 from api.formats.native import Native
@@ -13,7 +14,7 @@ from api.formats.text import Text
 from broker.errors import InvalidPosition
 from broker.position import Cursor
 
-FormatName: TypeAlias = Literal["native", "sse", "ndjson", "text"]
+FormatName: TypeAlias = Literal["native", "sse", "ndjson", "text", "ai-sdk"]
 """What ``?format=`` may say; ``sse`` is another name of ``native``."""
 
 _native = Native()
@@ -27,7 +28,7 @@ FORMATS: dict[str, Callable[[], Format]] = {
 }
 """Formats that need not know whose answer it is."""
 
-FOLDS: dict[str, FoldKind] = {}
+FOLDS: dict[str, FoldKind] = {kind.name: kind for kind in (AiSdkFold,)}
 """Formats with a memory."""
 
 MEDIA_TYPES: dict[str, FormatName] = {

@@ -1,4 +1,4 @@
-"""The Vercel AI SDK's UI message stream v1, as useChat reads it. Contract section 5; wires.md "AI SDK UI message stream".
+"""The Vercel AI SDK's UI message stream v1, as useChat reads it. Contract section 5.
 
 One generation is one step of one assistant message. A client builds the message from numbered parts and dies of a
 piece for a part that it does not know as open, so parts are numbered over the whole log, void attempts included.
@@ -84,8 +84,7 @@ class AiSdkFold:
     says_restart = True
     merges = False
     """A client resumes by the number of chunks it has."""
-    headers: tuple[tuple[bytes, bytes], ...] = ((b"x-vercel-ai-ui-message-stream", b"v1"),)
-    """What the response says beside the media type."""
+    headers = ((b"x-vercel-ai-ui-message-stream", b"v1"),)
 
     def __init__(self, submission: Submission) -> None:
         self._generation = submission.id
@@ -168,12 +167,12 @@ def _say(state: _State, event: TextDelta | RefusalDelta | ReasoningDelta, frames
 
 def _think(state: _State, event: ReasoningDelta, frames: Frames) -> _State:
     if event.opaque is not None:
-        state = _open(_close(state, frames), "reasoning", event.block)
+        state = _close(state, frames)
+        part = f"r{state.parts + 1}"
         metadata = provider_metadata(state.provider, "opaque", event.opaque)
-        part = f"r{state.parts}"
         frames.append(chunk("reasoning-start", id=part, providerMetadata=metadata))
         frames.append(chunk("reasoning-end", id=part))
-        return _replace(state, prose=None)
+        return _replace(state, parts=state.parts + 1)
     state, prose = _prose(state, "reasoning", event.block, frames)
     if event.text or event.signature is None:
         frames.append(prose.head + _json(event.text) + b"}\n\n")
@@ -189,18 +188,13 @@ def _prose(state: _State, kind: ProseKind, block: int, frames: Frames) -> tuple[
     prose = state.prose
     if prose is not None and prose.kind == kind and prose.block == block:
         return state, prose
-    state = _open(_close(state, frames), kind, block)
-    assert state.prose is not None
-    frames.append(chunk("reasoning-start" if kind == "reasoning" else "text-start", id=state.prose.id))
-    return state, state.prose
-
-
-def _open(state: _State, kind: ProseKind, block: int) -> _State:
+    state = _close(state, frames)
     thinks = kind == "reasoning"
     part = f"{'r' if thinks else 't'}{state.parts + 1}"
+    frames.append(chunk("reasoning-start" if thinks else "text-start", id=part))
     name = b"reasoning-delta" if thinks else b"text-delta"
-    head = b'data: {"type":"%s","id":"%s","delta":' % (name, part.encode())
-    return _replace(state, parts=state.parts + 1, prose=_Prose(kind, block, part, head))
+    prose = _Prose(kind, block, part, b'data: {"type":"%b","id":"%b","delta":' % (name, part.encode()))
+    return _replace(state, parts=state.parts + 1, prose=prose), prose
 
 
 def _close(state: _State, frames: Frames) -> _State:
