@@ -6,7 +6,8 @@ piece for a part that it does not know as open, so parts are numbered over the w
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -78,13 +79,13 @@ _replace = msgspec.structs.replace
 class AiSdkFold:
     """One generation, as chunks of one assistant message."""
 
-    name = "ai-sdk"
-    media_type = "text/event-stream"
-    heartbeat = HEARTBEAT
-    says_restart = True
-    merges = False
+    name: ClassVar[str] = "ai-sdk"
+    media_type: ClassVar[str] = "text/event-stream"
+    heartbeat: ClassVar[bytes] = HEARTBEAT
+    says_restart: ClassVar[bool] = True
+    merges: ClassVar[bool] = False
     """A client resumes by the number of chunks it has."""
-    headers = ((b"x-vercel-ai-ui-message-stream", b"v1"),)
+    headers: ClassVar[Sequence[tuple[bytes, bytes]]] = ((b"x-vercel-ai-ui-message-stream", b"v1"),)
 
     def __init__(self, submission: Submission) -> None:
         self._generation = submission.id

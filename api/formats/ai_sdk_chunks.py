@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -60,13 +60,13 @@ def _pollutes(value: object) -> bool:
     while pending:
         one = pending.pop()
         if isinstance(one, dict):
-            members: dict[str, Any] = one
+            members = cast("dict[str, Any]", one)
             inner = members.get("constructor")
             if "__proto__" in members or (isinstance(inner, dict) and "prototype" in inner):
                 return True
             pending.extend(members.values())
         elif isinstance(one, list):
-            pending.extend(one)
+            pending.extend(cast("list[Any]", one))
     return False
 
 
