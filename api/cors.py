@@ -11,7 +11,10 @@ from starlette.responses import Response
 from api.wire import Headers as RawHeaders
 from broker.errors import Forbidden
 
-EXPOSED = b"Location, X-Rejoinder-Node, X-Generation-Id, Retry-After, Idempotent-Replayed"
+EXPOSED = (
+    b"Location, X-Rejoinder-Node, X-Generation-Id, X-Rejoinder-Ignored, Retry-After, Idempotent-Replayed, "
+    b"X-Request-Id, Request-Id, X-Workflow-Run-Id, X-Workflow-Stream-Tail-Index"
+)
 METHODS = "GET, POST, DELETE, OPTIONS"
 _USUAL_HEADERS = "authorization, x-api-key, content-type, idempotency-key, last-event-id"
 _HEADER_LIST = re.compile(r"[A-Za-z0-9_-]+(?: *, *[A-Za-z0-9_-]+)*", re.ASCII)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, Protocol
 
+from broker.answer import Answer
 from broker.position import START, Position
 from broker.record import Record, Status
 from broker.request import GenerationRequest
@@ -66,13 +67,22 @@ class Door(Protocol):
     """The broker as a node sees it; ``broker.client.Broker`` says what each method does and raises."""
 
     async def submit(
-        self, request: GenerationRequest, *, tenant: str = "default", idempotency_key: str | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        tenant: str = "default",
+        idempotency_key: str | None = None,
+        retry: int | None = None,
     ) -> Submitted:
         """Commit a generation and queue it."""
         ...
 
     async def get(self, generation: str, *, tenant: str = "default", output: bool = True) -> Record:
         """Its record."""
+        ...
+
+    async def answer(self, generation: str, *, tenant: str = "default") -> Answer:
+        """What was asked and the answer so far."""
         ...
 
     async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default") -> Record:

@@ -76,11 +76,11 @@ class Edge:
         except BrokenOff:
             raise
         except RejoinderError as error:
-            await errors.problem(error)(scope, body.receive, body.send)
+            await errors.problem(error, scope["path"])(scope, body.receive, body.send)
         except Exception:
             log.exception("a request broke on an error nobody expected")
             if not body.started:
-                await errors.internal()(scope, body.receive, body.send)
+                await errors.internal(scope["path"])(scope, body.receive, body.send)
             elif not body.ended:
                 raise
 

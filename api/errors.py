@@ -15,11 +15,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from api.vendor_errors import vendor_body, vendor_of, vendor_status
 from broker import errors as e
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_JSON = "application/json"
+_INTERNAL = "something is broken on our side; it has been logged"
 MAX_FIELD_ERRORS = 20
 """Fields at fault that one answer lists: a body of garbage must not be answered with a larger one."""
 
@@ -98,12 +101,19 @@ def status_of(error: e.RejoinderError) -> HTTPStatus:
     return STATUS.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def problem(error: e.RejoinderError, headers: dict[str, str] | None = None) -> Response:
-    """The answer that an error becomes."""
+def problem(error: e.RejoinderError, path: str = "", headers: dict[str, str] | None = None) -> Response:
+    """The answer that an error becomes at a path: where a vendor's wire is spoken, in that vendor's shape."""
     if type(error) not in STATUS:
         log.error("an error came to a request that should not: %r", error)
-        error = e.RejoinderError("something is broken on our side; it has been logged")
+        error = e.RejoinderError(_INTERNAL)
     status = status_of(error)
+    headers = {**_headers(error), **(headers or {})}
+    vendor = vendor_of(path)
+    if vendor is not None:
+        status = vendor_status(status)
+        # Their SDKs would try again after any 409 and 5xx.
+        headers["x-should-retry"] = "true" if error.retryable else "false"
+        return Response(msgspec.json.encode(vendor_body(vendor, status, error)), status.value, headers, _JSON)
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": status.phrase,
@@ -116,7 +126,7 @@ def problem(error: e.RejoinderError, headers: dict[str, str] | None = None) -> R
         body["field"] = error.field
     if isinstance(error, InvalidFields):
         body["errors"] = error.errors
-    return Response(msgspec.json.encode(body), status.value, {**_headers(error), **(headers or {})}, MEDIA_TYPE)
+    return Response(msgspec.json.encode(body), status.value, headers, MEDIA_TYPE)
 
 
 def _headers(error: e.RejoinderError) -> dict[str, str]:
@@ -133,10 +143,9 @@ def _headers(error: e.RejoinderError) -> dict[str, str]:
 
 async def on_error(request: Request, error: Exception) -> Response:
     """One of our own errors."""
-    del request
     if not isinstance(error, e.RejoinderError):
         raise error
-    return problem(error)
+    return problem(error, request.url.path)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -144,25 +153,24 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return problem(NoSuchRoute())
+        return problem(NoSuchRoute(), request.url.path)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return problem(MethodNotAllowed(), {"allow": ", ".join(_allowed(request))})
-    return problem(e.RequestError(str(error.detail)))
+        return problem(MethodNotAllowed(), request.url.path, {"allow": ", ".join(_allowed(request))})
+    return problem(e.RequestError(str(error.detail)), request.url.path)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
     """A parameter that FastAPI found wrong. What was sent is not repeated: it may be a secret in the wrong place."""
-    del request
     if not isinstance(error, RequestValidationError):
         raise error
     faults = [(".".join(map(str, fault["loc"][1:])), str(fault["msg"])) for fault in error.errors()]
-    return problem(InvalidFields(faults))
+    return problem(InvalidFields(faults), request.url.path)
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:
     """The last resort: no input may lead here."""
-    del request, error
-    return internal()
+    del error
+    return internal(request.url.path)
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
@@ -171,10 +179,15 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=400)
 
 
-def internal() -> Response:
+def internal(path: str = "") -> Response:
     """The answer to an error of ours."""
+    vendor = vendor_of(path)
+    if vendor is not None:
+        error = e.RejoinderError(_INTERNAL)
+        body = vendor_body(vendor, HTTPStatus.INTERNAL_SERVER_ERROR, error)
+        return Response(msgspec.json.encode(body), 503, {"x-should-retry": "false"}, _JSON)
     body = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "code": "internal"}
-    body |= {"detail": "something is broken on our side; it has been logged", "retryable": False}
+    body |= {"detail": _INTERNAL, "retryable": False}
     return Response(msgspec.json.encode(body), 503, None, MEDIA_TYPE)
 
 

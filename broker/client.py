@@ -13,6 +13,8 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from broker.answer import Answer
+from broker.content import ContentFold
 from broker.errors import LogExpired, RejoinderError
 from broker.feed import DirectFeed, Feed, Listener, NoFeed, PlainFeed
 from broker.fold import OutputFold
@@ -94,10 +96,15 @@ class Broker:
         await self._stack.aclose()
 
     async def submit(
-        self, request: GenerationRequest, *, tenant: str = "default", idempotency_key: str | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        tenant: str = "default",
+        idempotency_key: str | None = None,
+        retry: int | None = None,
     ) -> Submitted:
-        """Commit a generation and queue it. Raises ``IdempotencyConflict``, ``QueueFull``."""
-        submitted = await self.jobs.submit(request, tenant=tenant, idempotency_key=idempotency_key)
+        """Commit a generation and queue it: :meth:`broker.jobs.JobStore.submit`."""
+        submitted = await self.jobs.submit(request, tenant=tenant, idempotency_key=idempotency_key, retry=retry)
         return Submitted(await self._with_output(submitted.record), submitted.replayed)
 
     async def get(self, generation: str, *, tenant: str = "default", output: bool = True) -> Record:
@@ -119,6 +126,16 @@ class Broker:
             for entry in entries:
                 fold.apply(entry.event)
         return fold.output()
+
+    async def answer(self, generation: str, *, tenant: str = "default") -> Answer:
+        """What was asked and the answer so far. Raises ``LogExpired`` once only the record is left."""
+        record = await self.records.get(generation, tenant=tenant)
+        submission = await self.records.submission(generation, tenant=tenant)
+        fold = ContentFold()
+        async for entries in self.log.entries(generation, START, parse_position(record.last_event_id)):
+            for entry in entries:
+                fold.apply(entry.event)
+        return Answer(submission, record, fold.blocks(), fold.provider, fold.attempt, fold.terminal)
 
     async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default") -> Record:
         """The record as soon as the generation has ended, or as it stands after ``timeout_s``. Counts as a viewer."""

@@ -7,10 +7,14 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from broker.events import (
+    Cancelled,
+    Completed,
     Event,
+    Failed,
     ReasoningDelta,
     RefusalDelta,
     Started,
+    Terminal,
     TextDelta,
     ToolCallCompleted,
     ToolCallDelta,
@@ -65,6 +69,10 @@ class ContentFold:
     def __init__(self) -> None:
         self.provider = ""
         """Who gives the attempt that stands."""
+        self.attempt = 0
+        """Which attempt began it, though later ones may have gone on with it; 0 = nobody has begun."""
+        self.terminal: Terminal | None = None
+        """How it ended; None = it has not."""
         self._open: list[_Open] = []
         self._prose: _Open | None = None
         self._calls: dict[str, _Open] = {}
@@ -89,7 +97,10 @@ class ContentFold:
             case Started():
                 self.provider = event.provider
                 if event.mode == "restart":
+                    self.attempt = event.attempt
                     self._open, self._prose, self._calls = [], None, {}
+            case Completed() | Failed() | Cancelled():
+                self.terminal = event
             case _:
                 pass
 

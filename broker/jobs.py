@@ -13,7 +13,7 @@ from broker.events import Cancelled, created_head, event_to_json
 from broker.keys import Keys
 from broker.queue import JobQueue
 from broker.record import Record
-from broker.records import RecordStore, new_id
+from broker.records import RecordStore, made_before, new_id
 from broker.redis import Redis, text, unavailable
 from broker.request import GenerationRequest
 from broker.scripts import Creation, Scripts
@@ -23,6 +23,9 @@ from broker.values import CancelReason
 
 TOMBSTONE_MS = 24 * 3600 * 1000
 """How long the record outlives its log."""
+
+_COMMIT_MS = 10_000
+"""A submit takes no longer from its first step to its commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,17 @@ class JobStore:
         self._queue = queue
         self._settings = settings
 
-    async def submit(self, request: GenerationRequest, *, tenant: str, idempotency_key: str | None = None) -> Submitted:
+    async def submit(
+        self,
+        request: GenerationRequest,
+        *,
+        tenant: str,
+        idempotency_key: str | None = None,
+        retry: int | None = None,
+    ) -> Submitted:
         """Reserve the key, note the id, commit, enqueue: each step idempotent by the id (decision 5).
+
+        ``retry``: for callers without a key who say how often they have tried before, see :meth:`_known_try`.
 
         Raises:
             IdempotencyConflict: the key was used with another body.
@@ -80,6 +92,8 @@ class JobStore:
             idempotency = self._keys.idempotency(tenant, idempotency_key)
             owner = await self._reserve(idempotency, generation, request)
             replayed, generation = owner != generation, owner
+        elif retry is not None and self._settings.retry_join_s:
+            replayed, generation = await self._known_try(tenant, request, generation, retry, now)
         if replayed and (known := await self._records.find(generation)):
             return Submitted(known, replayed=True)
         try:
@@ -115,6 +129,33 @@ class JobStore:
                         raise IdempotencyConflict(field="Idempotency-Key")
                     return owner
         raise LogUnavailable("the idempotency key could not be reserved")
+
+    async def _known_try(
+        self, tenant: str, request: GenerationRequest, generation: str, retry: int, now: int
+    ) -> tuple[bool, str]:
+        """Whether an earlier try of the same POST has made a generation that this one may have, and its id, else ours.
+
+        A first try is always new: two users may say the same. A later one joins what the last try of the same body made
+        while that runs, or if it was completed less than ``retry_join_s`` ago.
+        """
+        name = self._keys.retry(tenant, request_digest(request))
+        if retry > 0:
+            with unavailable():
+                owner = text(await self._redis.get(name))
+            if owner and self._still_wanted(owner, await self._records.find(owner), now):
+                return True, owner
+        with unavailable():
+            await self._redis.set(name, generation, px=self._life_ms(request))
+        return False, generation
+
+    def _still_wanted(self, generation: str, record: Record | None, now: int) -> bool:
+        if record is None:
+            # Its commit is under way, and both commit the same; or it has been deleted.
+            return not made_before(generation, now - _COMMIT_MS)
+        if not record.ended:
+            return True
+        ended_ms = (record.finished_at or 0) * 1000
+        return record.status == "completed" and now - ended_ms <= self._settings.retry_join_s * 1000
 
     async def _forget(self, name: str, generation: str) -> None:
         with unavailable():

@@ -53,6 +53,11 @@ class Keys:
         digest = hashlib.sha256(f"{tenant}\0{key}".encode()).hexdigest()
         return f"{self.prefix}:idempotency:{digest}"
 
+    def retry(self, tenant: str, digest: str) -> str:
+        """String: the generation that the last try of this request by this tenant made."""
+        name = hashlib.sha256(f"{tenant}\0{digest}".encode()).hexdigest()
+        return f"{self.prefix}:retry:{name}"
+
     @property
     def active(self) -> str:
         """Sorted set: generations that may not have ended; score = when the sweeper first saw it ended, else 0."""

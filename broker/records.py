@@ -43,6 +43,11 @@ def new_id(now_ms: int) -> str:
     return f"gen_{_time_digits(now_ms)}" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
 
 
+def made_before(generation: str, ms: int) -> bool:
+    """Whether an id of :func:`new_id` was made before this time."""
+    return generation < f"gen_{_time_digits(max(ms, 0))}"
+
+
 def _time_digits(ms: int) -> str:
     digits = ""
     for _ in range(_TIME_DIGITS):

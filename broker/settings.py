@@ -20,11 +20,16 @@ class ProviderConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["openai"] = "openai"
+    kind: Literal["openai", "openai-responses"] = Field(
+        default="openai", description="What it speaks: /chat/completions, or /responses"
+    )
     base_url: str
     api_key_env: str | None = Field(default=None, description="The variable that holds the key; unset = no key is sent")
     models: list[str] = Field(default_factory=list[str], description="Names shown in GET /v1/models")
     can_continue: bool = Field(default=False, description="The server honours continue_final_message (vLLM)")
+    background: bool = Field(
+        default=False, description="kind openai-responses: answers are made in the background (ADR 0016)"
+    )
 
 
 class Settings(BaseSettings):
@@ -66,6 +71,12 @@ class Settings(BaseSettings):
         default=False, description="A generation's end must be on the server's disk before it counts as kept (WAITAOF)"
     )
     wait_s: float = Field(default=1.0, gt=0, le=4, description="How long to wait for either of them")
+    retry_join_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="How long after its end an SDK's retry still gets its generation; 0 = retries are new submits",
+    )
     hold_s: float = Field(default=30.0, ge=0, description="How long a stream request waits for Redis to come back")
     send_timeout_s: float = Field(
         default=30.0, gt=0, description="How long a socket may take nothing before it is broken off"

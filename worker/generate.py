@@ -145,9 +145,10 @@ class Generator:
             await self._broker.count_ended(generation)
         return Done()
 
-    async def _drive(self, generation: str, owner: str, claim: Claim, request: GenerationRequest) -> Result:
+    async def _drive(self, generation: str, owner: str, claim: Claim, request: StoredRequest) -> Result:
         try:
-            provider, model = self._registry.resolve(request.model)
+            wanted = request.wire.target if request.wire else None
+            provider, model = self._registry.resolve(wanted or request.model)
         except UnknownModel as error:
             provider, model = None, request.model
             refused = Outcome(error=ErrorInfo(error.code, error.message))

@@ -61,7 +61,8 @@ class Folded:
         self._at = Point(None, held=False)
         self._rest: list[bytes] = []
         """Frames of the entry that the reader has a part of."""
-        self._foreign = False
+        self._broken = False
+        """What the reader holds is not, or no longer, a part of this answer."""
         self._restart = 0
         """What stands in entries before this one is void."""
         if submission is not None:
@@ -112,7 +113,8 @@ class Folded:
     def begin(self, restart: int, *, foreign: bool = False) -> None:
         """Say which entry was the last to void what came before it, and whether the cursor is not in this log."""
         self._restart = restart
-        self._foreign = foreign
+        holds_void = self._at.held and restart > self.cursor.position.seq
+        self._broken = foreign or (holds_void and not self._bound().says_restart)
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
@@ -124,8 +126,7 @@ class Folded:
         """What is left of the entry the cursor stands in, and the item's frames."""
         fold = self._bound()
         rest, self._rest = self._rest, []
-        void_ahead = self._at.held and self._restart > self.cursor.position.seq and not fold.says_restart
-        if self._foreign or void_ahead or (isinstance(item, Reset) and self._holds_anything()):
+        if self._broken or (isinstance(item, Reset) and self._holds_anything()):
             raise VoidAttempt(fold.void(self._at.state))
         if isinstance(item, Reset):
             self._at = Point(fold.start(), held=False)
@@ -143,7 +144,7 @@ class Folded:
 
     def peek(self, batch: Batch) -> Framed | None:
         """What live entries come to; None where that takes a closer look (:meth:`frames`). Nothing is moved."""
-        if self._rest or self._foreign or self._fold is None:
+        if self._rest or self._broken or self._fold is None:
             return None
         framed = self._framed(batch, batch.entries, self._kind.name)
         return framed if self._plain(batch, framed) else None

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from broker.answer import Answer
 from broker.errors import (
     GenerationNotFound,
     IdempotencyConflict,
@@ -21,8 +22,7 @@ from broker.errors import (
     LogUnavailable,
     QueueFull,
 )
-from broker.events import Cancelled, Created, Entry, Event, Started
-from broker.fold import OutputFold
+from broker.events import Cancelled, Created, Entry, Event
 from broker.merge import merge_entries
 from broker.position import START, Position
 from broker.record import Record, Status, created_record
@@ -39,6 +39,8 @@ class FakeDoor:
     def __init__(self) -> None:
         self.logs: dict[str, Log] = {}
         self.requests: list[GenerationRequest] = []
+        self.retries: list[int | None] = []
+        """Of each submit, which try it said it was."""
         self.asked: dict[str, StoredRequest] = {}
         """What was asked for, of generations that were submitted."""
         self.away = False
@@ -103,9 +105,15 @@ class FakeDoor:
     # -- the door -------------------------------------------------------------------------------------------------
 
     async def submit(
-        self, request: GenerationRequest, *, tenant: str = "default", idempotency_key: str | None = None
+        self,
+        request: GenerationRequest,
+        *,
+        tenant: str = "default",
+        idempotency_key: str | None = None,
+        retry: int | None = None,
     ) -> FakeSubmitted:
         """See ``broker.client.Broker``."""
+        self.retries.append(retry)
         await self._reach()
         value = request.model_dump_json().encode()
         if idempotency_key is not None:
@@ -129,10 +137,15 @@ class FakeDoor:
         log = self._find(generation, tenant)
         if not output or log.expired:
             return msgspec.structs.replace(log.record, output=None)
-        fold = OutputFold()
-        for entry in log.entries:
-            fold.apply(entry.event)
-        return msgspec.structs.replace(log.record, output=fold.output())
+        return msgspec.structs.replace(log.record, output=log.output())
+
+    async def answer(self, generation: str, *, tenant: str = "default") -> Answer:
+        """See ``broker.client.Broker``."""
+        submission = await self.submission(generation, tenant=tenant)
+        log = self._find(generation, tenant)
+        if log.expired:
+            raise LogExpired
+        return log.answer(submission)
 
     async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default") -> Record:
         """See ``broker.client.Broker``."""
@@ -186,8 +199,7 @@ class FakeDoor:
         log = self._find(generation, tenant)
         if log.expired:
             raise LogExpired
-        restarts = [e.position.seq for e in log.entries if isinstance(e.event, Started) and e.event.mode == "restart"]
-        return FakeStat(log.top, log.ended, restarts[-1] if restarts else 0)
+        return FakeStat(log.top, log.ended, log.restart)
 
     async def submission(self, generation: str, *, tenant: str = "default") -> Submission:
         """See ``broker.client.Broker``."""

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from broker.answer import Answer
+from broker.content import ContentFold
 from broker.events import TERMINAL_TYPES, Cancelled, Completed, Entry, Event, Failed, Started
+from broker.fold import OutputFold
 from broker.position import Position
-from broker.record import Record, Status
+from broker.record import Output, Record, Status
+from broker.submission import Submission
 
 EPOCH = 1_700_000_000_000
 
@@ -34,6 +38,26 @@ class Log:
     def ended(self) -> bool:
         """Whether the last entry is terminal."""
         return isinstance(self.entries[-1].event, TERMINAL_TYPES)
+
+    @property
+    def restart(self) -> int:
+        """The seq of the last entry that voids what came before it."""
+        started = [(e.position.seq, e.event) for e in self.entries if isinstance(e.event, Started)]
+        return max((seq for seq, event in started if event.mode == "restart"), default=0)
+
+    def output(self) -> Output:
+        """The answer so far."""
+        fold = OutputFold()
+        for entry in self.entries:
+            fold.apply(entry.event)
+        return fold.output()
+
+    def answer(self, submission: Submission) -> Answer:
+        """What it holds."""
+        fold = ContentFold()
+        for entry in self.entries:
+            fold.apply(entry.event)
+        return Answer(submission, self.record, fold.blocks(), fold.provider, fold.attempt, fold.terminal)
 
 
 @dataclass(frozen=True)

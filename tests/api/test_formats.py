@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.formats import FORMATS, FormatName
+from api.formats import FOLDS, FORMATS, FormatName
 from api.formats.base import Format, VoidAttempt
 from api.formats.text import Survey, Text
 from broker.events import Completed, Created, Entry, Event, Failed, ReasoningDelta, Started, TextDelta, event_to_json
@@ -41,7 +41,7 @@ def written(fmt: Format, *items: TailItem) -> bytes:
 
 def test_the_registry_holds_every_name_a_client_may_say() -> None:
     """``?format=`` and the table of formats can't drift apart."""
-    assert set(get_args(FormatName)) == set(FORMATS)
+    assert set(get_args(FormatName)) == {*FORMATS, *FOLDS}
 
 
 def test_native_frames_carry_id_name_and_json() -> None:

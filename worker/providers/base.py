@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from broker.events import ContentEvent, FinishReason, Usage
 from broker.request import GenerationRequest
@@ -28,6 +28,16 @@ class UsageUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Underway:
+    """The answer has an id upstream and is made there whether or not anybody listens; empty = it has come to its end.
+
+    It comes before the first token, which must wait until the id is kept.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call to a provider."""
 
@@ -37,9 +47,12 @@ class Call:
     prefix: list[ContentEvent] = field(default_factory=list[ContentEvent])
     """What an earlier attempt wrote and the answer must continue; only for models that :meth:`Provider.can_continue`.
     The provider yields what follows, with block numbers that go on from the prefix."""
+    upstream: str = ""
+    """The id of an answer that is :class:`Underway`: nothing is asked for, its making is listened to again. The prefix
+    is what it has said to us, and may be any content."""
 
 
-ProviderItem = ContentEvent | UsageUpdate | Finish
+ProviderItem = ContentEvent | UsageUpdate | Underway | Finish
 
 
 class Provider(Protocol):
@@ -67,4 +80,17 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close the provider's connections."""
+        ...
+
+
+@runtime_checkable
+class BackgroundProvider(Provider, Protocol):
+    """An upstream whose answers can go on without a listener.
+
+    ``stream`` yields an :class:`Underway` for such an answer, and listens again to one that a call names. When there is
+    no such answer any more, or it is not what the prefix says, it raises ``provider_forgot``.
+    """
+
+    async def abandon(self, upstream: str) -> None:
+        """Stop an answer that nobody will listen to again. Raises :class:`broker.errors.ProviderError`."""
         ...

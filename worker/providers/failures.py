@@ -42,6 +42,10 @@ _BY_WORD: dict[str, tuple[str, bool]] = {
     "billing_hard_limit_reached": ("provider_rate_limited", False),
     "content_filter": ("content_rejected", False),
     "content_policy_violation": ("content_rejected", False),
+    "image_content_policy_violation": ("content_rejected", False),
+    "bio_policy": ("content_rejected", False),
+    "misalignment_policy_violation": ("content_rejected", False),
+    "invalid_prompt": ("content_rejected", False),
     "overloaded_error": ("provider_overloaded", True),
     "overloaded": ("provider_overloaded", True),
     "rate_limit_error": ("provider_rate_limited", True),
@@ -54,6 +58,11 @@ _BY_WORD: dict[str, tuple[str, bool]] = {
     "model_not_found": ("provider_rejected", False),
 }
 """``code`` or ``type`` of an error -> our code, and whether to try again. It outranks the status."""
+_ABOUT_IMAGES = (
+    *("invalid_image", "invalid_base64_image", "image_", "unsupported_image", "empty_image"),
+    "failed_to_download_image",
+)
+"""How OpenAI's many words for an image that it can't take begin."""
 _VAGUE = ("provider_rejected", False)
 """``invalid_request_error``: compatible servers put it on anything, so the status and the text come first."""
 _FIRST_ERROR, _FIRST_SERVER_ERROR = 400, 500
@@ -148,6 +157,8 @@ def _classify(status: int | None, code: str, kind: str, message: str) -> tuple[s
     for word in (code, kind):
         if word in _BY_WORD:
             return _BY_WORD[word]
+        if word.startswith(_ABOUT_IMAGES):
+            return "provider_rejected", False
     if rejects and status not in _BY_STATUS and _TOO_LONG.search(message):
         return "context_length_exceeded", False
     if status is None:

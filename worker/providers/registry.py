@@ -13,10 +13,11 @@ from worker.providers.anthropic import ANTHROPIC_URL, AnthropicProvider
 from worker.providers.base import Provider
 from worker.providers.demo import DemoProvider
 from worker.providers.openai_chat import OPENAI_URL, OpenAIChatProvider
+from worker.providers.openai_responses import OpenAIResponsesProvider
 
 
 class Registry:
-    """The providers of one worker: ``demo``, ``openai``, ``anthropic`` and the TOML file's.
+    """The providers of one worker: ``demo``, ``openai``, ``openai-responses``, ``anthropic`` and the TOML file's.
 
     ``environ`` is where the ``api_key_env`` variables of configured providers are looked up. Use it as an async context
     manager, or call :meth:`aclose`.
@@ -62,6 +63,8 @@ class Registry:
         match name:
             case "openai":
                 return self._openai()
+            case "openai-responses":
+                return self._openai_responses()
             case "anthropic":
                 return self._anthropic()
             case _:
@@ -78,10 +81,33 @@ class Registry:
             max_calls=settings.max_jobs,
         )
 
+    def _openai_responses(self) -> Provider:
+        settings = self._settings
+        return OpenAIResponsesProvider(
+            "openai-responses",
+            api_key=_secret(settings.openai_api_key) or "",
+            base_url=settings.openai_base_url or OPENAI_URL,
+            connect_s=settings.connect_s,
+            stall_s=settings.stall_s,
+            max_calls=settings.max_jobs,
+        )
+
     def _compatible(self, name: str, config: ProviderConfig) -> Provider:
+        api_key = None if config.api_key_env is None else self._environ.get(config.api_key_env, "")
+        if config.kind == "openai-responses":
+            return OpenAIResponsesProvider(
+                name,
+                api_key=api_key,
+                base_url=config.base_url,
+                connect_s=self._settings.connect_s,
+                stall_s=self._settings.stall_s,
+                max_calls=self._settings.max_jobs,
+                models=config.models,
+                background=config.background,
+            )
         return OpenAIChatProvider(
             name,
-            api_key=None if config.api_key_env is None else self._environ.get(config.api_key_env, ""),
+            api_key=api_key,
             base_url=config.base_url,
             connect_s=self._settings.connect_s,
             stall_s=self._settings.stall_s,
