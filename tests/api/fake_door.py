@@ -30,6 +30,7 @@ from broker.request import GenerationRequest, StoredRequest
 from broker.stats import FleetStats
 from broker.submission import Submission
 from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
+from tests.api.fake_chats import FakeChats
 from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance
 
 
@@ -43,6 +44,7 @@ class FakeDoor:
         """Of each submit, which try it said it was."""
         self.asked: dict[str, StoredRequest] = {}
         """What was asked for, of generations that were submitted."""
+        self.chats = FakeChats(self._reach)
         self.away = False
         self.queue_full = False
         self.stuck = False
@@ -261,8 +263,7 @@ class FakeDoor:
         """See ``broker.client.Broker``."""
         await self._reach()
         ended = [log.record.status for log in self.logs.values() if log.ended]
-        buckets = [(0.1, 1), (1.0, 3), (float("inf"), 4)]
-        counts = {status: ended.count(status) for status in ended}
+        counts, buckets = {status: ended.count(status) for status in ended}, [(0.1, 1), (1.0, 3), (float("inf"), 4)]
         return FleetStats(counts, 1234, 1, buckets, 5.5, 4, active=len(self.logs) - len(ended), queued=2)
 
     async def _held(self, generation: str, tenant: str, hold_s: float | None) -> Log:
