@@ -9,7 +9,17 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from api import compat_ui, generations, health, openapi, pages, streams
+from api import (
+    compat_chat,
+    compat_messages,
+    compat_responses,
+    compat_ui,
+    generations,
+    health,
+    openapi,
+    pages,
+    streams,
+)
 from api.auth import Keyring, LoopbackGuard, check_bind
 from api.door import Door
 from api.edge import Edge
@@ -75,7 +85,7 @@ def create_app(
     )
     guard = LoopbackGuard(settings.cors_origins) if keyring.open and not insecure else None
     app = Api(node, guard, broker)
-    for part in (generations, streams, compat_ui, health, pages):
+    for part in (generations, streams, compat_chat, compat_responses, compat_messages, compat_ui, health, pages):
         app.include_router(part.router)
     return app
 

@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.auth import Tenant
-from api.errors import MalformedBody
+from api.compat import TheAsking, answer_headers, read_object, submission_of, submit, target
 from api.formats.ai_sdk import AiSdkFold
 from api.formats.ai_sdk_index import ChunkIndex
 from api.formats.folded import Folded
 from api.handover import HandOver
 from api.node import Node, TheNode
-from api.params import IdempotencyKey
+from api.openapi_compat import UI_CHAT, UI_STOP, UI_STREAM
 from api.stream_response import EventStream, Source
 from api.streams import LOOKUP_S, open_source
 from broker.dialects.ui import from_ui
@@ -33,7 +32,7 @@ from broker.position import START, Cursor
 from broker.submission import Submission
 from broker.tail_items import Batch, Live, TailItem, Viewer
 
-router = APIRouter(prefix="/v1/ui/chat", tags=["ui"], include_in_schema=False)
+router = APIRouter(prefix="/v1/ui/chat", tags=["ai-sdk"])
 
 # The client writes it with encodeURIComponent: it may hold anything, a slash too.
 Chat = Annotated[str, Path(min_length=1, max_length=512, description="The chat's id, or a run's")]
@@ -46,29 +45,36 @@ REPAIR_S = 2.0
 """How long to wait for chunks that a client has and a log, which lost its tail, has not again yet."""
 
 
-@router.post("")
-async def chat(request: Request, node: TheNode, tenant: Tenant, idempotency_key: IdempotencyKey = None) -> Response:
+@router.post("", **UI_CHAT)
+async def ask(asking: TheAsking) -> Response:
     """Answer the last message of a chat: the UI message stream at once."""
-    await node.submit_limit.charge(tenant, request)
-    wanted, name, ignored = from_ui(_object(await request.body()))
-    node.models.resolve(wanted.model)
-    submitted = await node.broker.submit(wanted, tenant=tenant, idempotency_key=idempotency_key)
-    record = submitted.record
-    if not submitted.replayed:
-        node.metrics.submits += 1
-    if name is not None:
-        await node.broker.chats.begin(tenant, name, record.id, life_ms(wanted, node.settings))
-    submission = Submission(record.id, record.model, record.created_at, record.metadata, wanted)
-    headers = [(b"x-rejoinder-ignored", b", ".join(ignored))] if (ignored := _named(ignored)) else []
-    return _stream(node, tenant, record.id, submission=submission, headers=headers)
+    node, tenant = asking.node, asking.tenant
+    body = await read_object(asking.request)
+    to = target(node, body.get("model"))
+    translated = from_ui(body)
+    cursor = asking.cursor
+    submitted = await submit(asking, translated, to)
+    submission = submission_of(submitted, translated)
+    chat = submission.wire.echo["chat"] if submission.wire else None
+    if chat is not None:
+        await node.broker.chats.begin(tenant, chat, submission.id, life_ms(translated.request, node.settings))
+    headers = answer_headers(submitted, _named(translated.ignored))
+    return _stream(node, tenant, submission.id, cursor=cursor, submission=submission, headers=headers)
 
 
-@router.get("/{chat:path}/stream")
+@router.get("/{chat:path}/stream", **UI_STREAM)
 async def stream(
     node: TheNode,
     tenant: Tenant,
     chat: Chat,
-    start_index: Annotated[str | None, Query(alias="startIndex", description="The first chunk wanted")] = None,
+    start_index: Annotated[
+        str | None,
+        Query(
+            alias="startIndex",
+            description="The first chunk wanted; negative = counted from the end",
+            json_schema_extra={"pattern": r"^-?[0-9]{1,9}$"},
+        ),
+    ] = None,
 ) -> Response:
     """The chat's present answer from its first chunk on, or a run's from the n-th; 204 when nobody waits for one."""
     if start_index is not None:
@@ -83,11 +89,10 @@ async def stream(
     return _stream(node, tenant, run.generation)
 
 
-@router.post("/{chat:path}/stop")
+@router.post("/{chat:path}/stop", **UI_STOP)
 async def stop(request: Request, node: TheNode, tenant: Tenant, chat: Chat) -> Response:
     """Cancel the chat's present answer; a stop that was meant for an earlier one does nothing."""
-    raw = await request.body()
-    meant = _object(raw or b"{}").get("activeStreamId")
+    meant = (await read_object(request)).get("activeStreamId") if await request.body() else None
     run = await node.broker.chats.current(tenant, chat)
     generation = run.generation if run is not None else chat if _RUN.fullmatch(chat) else None
     if generation is not None and meant in (None, generation):
@@ -112,7 +117,7 @@ async def _resumed(node: Node, tenant: str, name: str, wanted: int) -> Response:
     cursor = index.cursor()
     if cursor is None:
         raise InvalidPosition(f"there are only {index.count} chunks", field="startIndex")
-    headers = [(b"x-workflow-stream-tail-index", b"%d" % (index.count - 1))] if wanted < 0 else []
+    headers = {"x-workflow-stream-tail-index": str(index.count - 1)} if wanted < 0 else {}
     return _stream(node, tenant, generation, cursor=cursor, submission=submission, headers=headers)
 
 
@@ -153,13 +158,13 @@ def _stream(
     *,
     cursor: Cursor | None = None,
     submission: Submission | None = None,
-    headers: list[tuple[bytes, bytes]] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     at = cursor or Cursor()
     reader = Folded(AiSdkFold, at, merged=False, submission=submission)
     source = open_source(node.broker, generation, at, reader, tenant=tenant, points=node.points)
-    named = generation.encode()
-    raw = [(b"x-generation-id", named), (b"x-workflow-run-id", named), *(headers or [])]
+    said = {"x-generation-id": generation, "x-workflow-run-id": generation, **(headers or {})}
+    raw = [(name.encode(), value.encode()) for name, value in said.items()]
     return HandOver(EventStream(_settling(node, generation, source), reader, node.terms, headers=raw))
 
 
@@ -178,20 +183,6 @@ def _settling(node: Node, generation: str, source: Source) -> Source:
     return items
 
 
-# -- the request ------------------------------------------------------------------------------------------------------
-
-
-def _object(raw: bytes) -> Mapping[str, Any]:
-    """The JSON object in a body, whatever its media type says: WorkflowChatTransport names none (wires.md R8)."""
-    try:
-        value: object = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        raise MalformedBody("the body is not valid JSON") from None
-    if not isinstance(value, dict):
-        raise MalformedBody("the body is not a JSON object")
-    return cast("dict[str, Any]", value)
-
-
-def _named(ignored: tuple[str, ...]) -> list[bytes]:
-    """Names that fit into a header."""
-    return [name.encode() for name in ignored if _FIELD_NAME.fullmatch(name)][:_MAX_NAMED]
+def _named(ignored: tuple[str, ...]) -> tuple[str, ...]:
+    """An app's own fields, as far as their names fit into a header."""
+    return tuple(name for name in ignored if _FIELD_NAME.fullmatch(name))[:_MAX_NAMED]

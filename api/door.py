@@ -9,6 +9,7 @@ from broker.answer import Answer
 from broker.position import START, Position
 from broker.record import Record, Status
 from broker.request import GenerationRequest
+from broker.routing import Vendor
 from broker.submission import Submission
 from broker.tail_items import Batch, TailItem, Viewer
 from broker.telemetry import Fleet
@@ -178,6 +179,10 @@ class Models(Protocol):
 
     def resolve(self, model: str) -> tuple[str, str]:
         """Provider and name. Raises ``UnknownModel``."""
+        ...
+
+    def vendor(self, provider: str) -> Vendor:
+        """What a provider speaks."""
         ...
 
     def known_models(self) -> list[str]:

@@ -17,6 +17,8 @@ from starlette.routing import Match
 
 from api.vendor_errors import vendor_body, vendor_of, vendor_status
 from broker import errors as e
+from broker.dialects.vendors import Untranslatable
+from broker.values import ErrorInfo
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +68,43 @@ class Draining(e.ServiceError):
     retry_after_s = 1.0
 
 
+class AnswerFailed(e.RejoinderError):
+    """The generation of a plain request has no answer: ``status`` is the HTTP status that says so best."""
+
+    def __init__(self, message: str, *, code: str, status: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = HTTPStatus(status)
+
+    @classmethod
+    def of(cls, error: ErrorInfo) -> AnswerFailed:
+        """What a failed generation says."""
+        status = ANSWER_STATUS.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE if error.retryable else _BAD_GATEWAY)
+        failed = cls(error.message, code=error.code, status=status)
+        failed.can_retry = error.retryable
+        return failed
+
+    can_retry = False
+    """Whether the same request may succeed later."""
+
+
+_BAD_GATEWAY = HTTPStatus.BAD_GATEWAY
+ANSWER_STATUS = {
+    "provider_rejected": HTTPStatus.BAD_REQUEST,
+    "context_length_exceeded": HTTPStatus.BAD_REQUEST,
+    "content_rejected": HTTPStatus.BAD_REQUEST,
+    "provider_rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "provider_timeout": HTTPStatus.GATEWAY_TIMEOUT,
+    "provider_stalled": HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""What the code of a failed generation becomes as a status; others are 503 where a retry may help, else 502."""
+
 STATUS: dict[type[e.RejoinderError], HTTPStatus] = {
     e.RequestError: HTTPStatus.BAD_REQUEST,
     e.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidFields: HTTPStatus.UNPROCESSABLE_ENTITY,
     MalformedBody: HTTPStatus.BAD_REQUEST,
+    Untranslatable: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.InvalidPosition: HTTPStatus.BAD_REQUEST,
     e.ResumeNeedsKey: HTTPStatus.CONFLICT,
     e.Unauthorized: HTTPStatus.UNAUTHORIZED,
@@ -98,12 +132,14 @@ STATUS: dict[type[e.RejoinderError], HTTPStatus] = {
 
 def status_of(error: e.RejoinderError) -> HTTPStatus:
     """The status of an error; 503 for one that should never have come this far."""
+    if isinstance(error, AnswerFailed):
+        return error.status
     return STATUS.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def problem(error: e.RejoinderError, path: str = "", headers: dict[str, str] | None = None) -> Response:
     """The answer that an error becomes at a path: where a vendor's wire is spoken, in that vendor's shape."""
-    if type(error) not in STATUS:
+    if type(error) not in STATUS and not isinstance(error, AnswerFailed):
         log.error("an error came to a request that should not: %r", error)
         error = e.RejoinderError(_INTERNAL)
     status = status_of(error)
@@ -112,7 +148,8 @@ def problem(error: e.RejoinderError, path: str = "", headers: dict[str, str] | N
     if vendor is not None:
         status = vendor_status(status)
         # Their SDKs would try again after any 409 and 5xx.
-        headers["x-should-retry"] = "true" if error.retryable else "false"
+        can_retry = error.can_retry if isinstance(error, AnswerFailed) else error.retryable
+        headers["x-should-retry"] = "true" if can_retry else "false"
         return Response(msgspec.json.encode(vendor_body(vendor, status, error)), status.value, headers, _JSON)
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -145,7 +182,7 @@ async def on_error(request: Request, error: Exception) -> Response:
     """One of our own errors."""
     if not isinstance(error, e.RejoinderError):
         raise error
-    return problem(error, request.url.path)
+    return problem(error, request.scope.get("path", ""))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -153,10 +190,10 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return problem(NoSuchRoute(), request.url.path)
+        return problem(NoSuchRoute(), request.scope.get("path", ""))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return problem(MethodNotAllowed(), request.url.path, {"allow": ", ".join(_allowed(request))})
-    return problem(e.RequestError(str(error.detail)), request.url.path)
+        return problem(MethodNotAllowed(), request.scope.get("path", ""), {"allow": ", ".join(_allowed(request))})
+    return problem(e.RequestError(str(error.detail)), request.scope.get("path", ""))
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
@@ -164,13 +201,13 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     faults = [(".".join(map(str, fault["loc"][1:])), str(fault["msg"])) for fault in error.errors()]
-    return problem(InvalidFields(faults), request.url.path)
+    return problem(InvalidFields(faults), request.scope.get("path", ""))
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:
     """The last resort: no input may lead here."""
     del error
-    return internal(request.url.path)
+    return internal(request.scope.get("path", ""))
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:

@@ -17,14 +17,14 @@ _EVENT_REF = "#/components/schemas/{name}"
 
 _STRING = {"type": "string"}
 NODE_HEADER = {"X-Rejoinder-Node": {"description": "The node that answered", "schema": _STRING}}
-_ID_HEADER = {"X-Generation-Id": {"description": "The generation", "schema": _STRING}}
+ID_HEADER = {"X-Generation-Id": {"description": "The generation", "schema": _STRING}}
 _SUBMIT_HEADERS = {
-    **_ID_HEADER,
+    **ID_HEADER,
     "Location": {"description": "The record", "schema": _STRING},
     "Idempotent-Replayed": {"description": "true: an earlier submit made it", "schema": _STRING},
 }
-_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
-_WITH_RETRY_AFTER = (429, 503)
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
+_WITH_WAIT = (429, 503)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -35,7 +35,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _problem(status: int) -> dict[str, Any]:
     return {
         "description": HTTPStatus(status).phrase,
-        "headers": _RETRY_AFTER if status in _WITH_RETRY_AFTER else {},
+        "headers": RETRY_AFTER if status in _WITH_WAIT else {},
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 
@@ -52,7 +52,7 @@ _EVENT_STREAM = {
         "application/x-ndjson": {"schema": _STRING},
         "text/plain": {"schema": _STRING},
     },
-    "headers": _ID_HEADER,
+    "headers": ID_HEADER,
 }
 _SUBMIT_STREAM = {
     "description": "With `Accept: text/event-stream`: the events at once",
@@ -74,7 +74,7 @@ SUBMIT: dict[str, Any] = {
     },
 }
 RECORD: dict[str, Any] = {
-    "responses": {200: _json(_RECORD, "The record", _ID_HEADER), **problems(401, 403, 404, 422, 503)}
+    "responses": {200: _json(_RECORD, "The record", ID_HEADER), **problems(401, 403, 404, 422, 503)}
 }
 LIST: dict[str, Any] = {
     "responses": {

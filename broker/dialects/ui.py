@@ -6,11 +6,12 @@ An app puts whatever it likes beside the messages, so what we don't know is left
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 
-from broker.dialects.ui_messages import UIMessage, at, conversation, read_messages
+from broker.dialects.translated import OURS, Translated
+from broker.dialects.ui_messages import UIMessage, as_object, at, conversation, read_messages
 from broker.dialects.ui_tools import tool_choice, tools
 from broker.request import StoredRequest, Wire
 
@@ -28,34 +29,26 @@ _NAMES = {
     "tools": "tools",
     "tool_choice": "tool_choice",
     "toolChoice": "tool_choice",
+    "parallel_tool_calls": "parallel_tool_calls",
+    "parallelToolCalls": "parallel_tool_calls",
     "response_format": "response_format",
     "reasoning": "reasoning",
     "metadata": "metadata",
     "provider_options": "provider_options",
     "providerOptions": "provider_options",
-    "delivery": "delivery",
-    "retention_s": "retention_s",
-    "deadline_s": "deadline_s",
-    "on_worker_loss": "on_worker_loss",
-    "on_provider_loss": "on_provider_loss",
-    "on_disconnect": "on_disconnect",
+    **{name: name for name in OURS},
 }
 """What a client may call a field of the canonical request."""
-_READ = ("id", "messages", "trigger", "messageId")
+_READ = ("id", "messages", "trigger", "messageId", "rejoinder")
 _TRIGGERS = ("submit-message", "regenerate-message")
 _MAX_ID = 512
 
 
-class Asked(NamedTuple):
-    """``chat``: the chat's id, where the client named one; ``ignored``: the fields that say nothing to us."""
+def from_ui(body: Mapping[str, Any], *, model: str | None = None) -> Translated:
+    """The request, for ``model`` where the body names none; the chat's id, if it has one, is in ``wire.echo``.
 
-    request: StoredRequest
-    chat: str | None
-    ignored: tuple[str, ...]
-
-
-def from_ui(body: Mapping[str, Any], *, model: str | None = None) -> Asked:
-    """The request, for ``model`` where the body names none. Raises ``InvalidRequest`` naming the field."""
+    Raises ``InvalidRequest`` naming the field.
+    """
     chat, message = _id(body, "id"), _id(body, "messageId")
     trigger = body.get("trigger")
     if trigger is not None and trigger not in _TRIGGERS:
@@ -71,7 +64,7 @@ def from_ui(body: Mapping[str, Any], *, model: str | None = None) -> Asked:
     given.setdefault("model", model)
     if given["model"] is None:
         raise at("model", "is missing, and there is no default")
-    return Asked(_stored(given, names, messages, echo), chat, _ignored(body))
+    return Translated(_stored(given, names, messages, echo), _ignored(body), stream=True)
 
 
 def _id(body: Mapping[str, Any], name: str) -> str | None:
@@ -98,6 +91,11 @@ def _fields(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         if canonical in given:
             raise at(name, f"is the same as {names[canonical]}: give one of them")
         given[canonical], names[canonical] = value, name
+    ours = body.get("rejoinder")
+    for name, value in ({} if ours is None else as_object(ours, "rejoinder")).items():
+        if name not in OURS or name in given:
+            raise at(f"rejoinder.{name}", "is given twice" if name in OURS else "is unknown")
+        given[name], names[name] = value, f"rejoinder.{name}"
     if "tools" in given:
         given["tools"] = tools(given["tools"], names["tools"])
     if "tool_choice" in given:

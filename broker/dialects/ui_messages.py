@@ -42,6 +42,13 @@ def at(path: str, why: str) -> InvalidRequest:
     return InvalidRequest(f"{path} {why}", field=path)
 
 
+def as_object(value: object, path: str) -> dict[str, Any]:
+    """The object there. Raises ``InvalidRequest``."""
+    if not isinstance(value, dict):
+        raise at(path, "must be an object")
+    return cast("dict[str, Any]", value)
+
+
 def read_messages(value: object) -> list[UIMessage]:
     """The messages of a body. Raises ``InvalidRequest``."""
     if not isinstance(value, list) or not value:
@@ -63,7 +70,7 @@ def conversation(messages: list[UIMessage]) -> list[Message]:
 
 
 def _message(value: object, path: str) -> UIMessage:
-    fields = _object(value, path)
+    fields = as_object(value, path)
     role, parts, name = fields.get("role"), fields.get("parts"), fields.get("id")
     if role not in _ROLES:
         raise at(f"{path}.role", f"must be one of {', '.join(_ROLES)}")
@@ -134,8 +141,8 @@ def _reasoning(part: dict[str, Any], path: str) -> ReasoningPart:
     """With what only its provider can read, as the client kept it."""
     text = _string(part, "text", path)
     by_provider = part.get("providerMetadata")
-    for provider, value in _object({} if by_provider is None else by_provider, f"{path}.providerMetadata").items():
-        known = _object(value, f"{path}.providerMetadata.{provider}")
+    for provider, value in as_object({} if by_provider is None else by_provider, f"{path}.providerMetadata").items():
+        known = as_object(value, f"{path}.providerMetadata.{provider}")
         signature, opaque = known.get("signature"), known.get("redactedData", known.get("opaque"))
         if isinstance(signature, str):
             return ReasoningPart(type="reasoning", text=text, signature=signature, provider=provider)
@@ -202,7 +209,7 @@ def _denied(approval: dict[str, Any]) -> str:
 
 def _parts(message: UIMessage) -> list[tuple[dict[str, Any], str]]:
     parts = [
-        (_object(part, f"{message.path}.parts.{n}"), f"{message.path}.parts.{n}")
+        (as_object(part, f"{message.path}.parts.{n}"), f"{message.path}.parts.{n}")
         for n, part in enumerate(message.parts)
     ]
     for part, path in parts:
@@ -234,12 +241,6 @@ def _refuse(kind: str, path: str) -> NoReturn:
 
 def _content(said: list[ContentPart]) -> str | list[ContentPart]:
     return said[0].text if len(said) == 1 and isinstance(said[0], TextPart) else said
-
-
-def _object(value: object, path: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise at(path, "must be an object")
-    return cast("dict[str, Any]", value)
 
 
 def _string(fields: dict[str, Any], name: str, path: str) -> str:

@@ -162,7 +162,7 @@ async def test_a_chat_is_its_tenants(make_client: MakeClient, door: FakeDoor) ->
     """Another tenant's chat of the same name is another chat, and its runs are not there."""
     generation = door.create(*WHOLE, tenant="a")
     await door.chats.begin("a", "c", generation, 1)
-    async with make_client(api_keys={"a": ("ka",), "b": ("kb",)}) as client:
+    async with make_client(api_keys="a:ka,b:kb") as client:
         theirs = {"authorization": "Bearer kb"}
         assert (await client.get(f"{ROUTE}/c/stream", headers=theirs)).status_code == 204
         assert (await client.get(f"{ROUTE}/{generation}/stream?startIndex=0", headers=theirs)).status_code == 404

@@ -28,10 +28,39 @@ from tests.contracts.formats import effort
 from tests.contracts.histories import EPOCH, GENERATION, logs
 
 FIELDS = set(
-    "id object created_at completed_at status incomplete_details model previous_response_id instructions output error "
-    "tools tool_choice truncation parallel_tool_calls text top_p presence_penalty frequency_penalty top_logprobs "
-    "temperature reasoning usage max_output_tokens max_tool_calls store background service_tier metadata "
-    "safety_identifier prompt_cache_key".split()
+    [
+        "id",
+        "object",
+        "created_at",
+        "completed_at",
+        "status",
+        "incomplete_details",
+        "model",
+        "previous_response_id",
+        "instructions",
+        "output",
+        "error",
+        "tools",
+        "tool_choice",
+        "truncation",
+        "parallel_tool_calls",
+        "text",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "top_logprobs",
+        "temperature",
+        "reasoning",
+        "usage",
+        "max_output_tokens",
+        "max_tool_calls",
+        "store",
+        "background",
+        "service_tier",
+        "metadata",
+        "safety_identifier",
+        "prompt_cache_key",
+    ]
 )
 """wires.md, "The full Response resource"."""
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.dialects.ui import Asked, from_ui
+from broker.dialects.translated import Translated
+from broker.dialects.ui import from_ui
 from broker.errors import InvalidRequest
 
 DATA_URL = "data:image/png;base64,iVBORw0KGgo="
 
 
-def asked(*messages: Any, **fields: Any) -> Asked:
+def asked(*messages: Any, **fields: Any) -> Translated:
     """From these messages, which get ids, and these extra fields."""
     named = [{"id": f"m{n}", **message} for n, message in enumerate(messages)]
     return from_ui({"id": "chat", "trigger": "submit-message", "messages": named, **fields}, model="demo/demo-1")
@@ -47,7 +48,7 @@ CALLED = {
 def test_a_plain_question() -> None:
     """As DefaultChatTransport posts it; an app's own fields are left alone and named."""
     got = asked(says("user", "Hi"), theme="dark", model="demo/demo-2", maxOutputTokens=7)
-    assert (got.chat, got.ignored) == ("chat", ("theme",))
+    assert (got.ignored, got.stream) == (("theme",), True)
     assert got.request.model_dump(exclude_unset=True) == {
         "model": "demo/demo-2",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -60,7 +61,8 @@ def test_a_plain_question() -> None:
 def test_a_workflow_transport_names_no_chat() -> None:
     """It posts the messages alone."""
     got = from_ui({"messages": [says("user", "Hi")]}, model="demo/demo-1")
-    assert (got.chat, got.request.model) == (None, "demo/demo-1")
+    assert got.request.wire is not None
+    assert (got.request.wire.echo["chat"], got.request.model) == (None, "demo/demo-1")
 
 
 def test_the_words_of_both_worlds() -> None:
@@ -74,7 +76,7 @@ def test_the_words_of_both_worlds() -> None:
         tools={"look": {"description": "d", "inputSchema": {"jsonSchema": {"type": "object"}}}},
         providerOptions={"k": 1},
         on_worker_loss="fail",
-        on_disconnect={"cancel_after_s": 5},
+        rejoinder={"on_disconnect": {"cancel_after_s": 5}},
         metadata=None,
     ).request
     assert got.model_dump(exclude_unset=True, exclude={"messages", "wire", "model"}, exclude_none=True) == {
@@ -248,6 +250,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": [says("user", "x")], "tools": [{"name": ""}]}, "tools.0.function.name"),
     ({"messages": [says("user", "x")], "tools": [{"type": "web_search"}]}, "tools.0.type"),
     ({"messages": [says("user", "x")], "metadata": {"a": {}}}, "metadata.a"),
+    ({"messages": [says("user", "x")], "rejoinder": []}, "rejoinder"),
+    ({"messages": [says("user", "x")], "rejoinder": {"model": "x"}}, "rejoinder.model"),
+    ({"messages": [says("user", "x")], "rejoinder": {"deadline_s": -1}}, "rejoinder.deadline_s"),
+    ({"messages": [says("user", "x")], "rejoinder": {"deadline_s": 1}, "deadline_s": 1}, "rejoinder.deadline_s"),
     ({"messages": [says("user", "x")], "reasoning": {"effort": "vast"}}, "reasoning.effort"),
 ]
 
