@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, cast
 
 import msgspec
@@ -45,13 +46,22 @@ def tool_input(call_id: str, name: str, arguments: str) -> bytes:
 
 def _json_on_one_line(text: str) -> bytes | None:
     """The same JSON without white space around its tokens, so that numbers keep all their digits."""
-    data = text.encode() if text.strip() else b"{}"
+    text = text if text.strip() else "{}"
     try:
-        if _pollutes(msgspec.json.decode(data)):
-            return None
-        return msgspec.json.format(data, indent=-1)
-    except (msgspec.DecodeError, RecursionError):
+        value, line = _decoded(text)
+    except (ValueError, RecursionError):
         return None
+    return None if _pollutes(value) else line
+
+
+def _decoded(text: str) -> tuple[object, bytes]:
+    data = text.encode()
+    try:
+        return msgspec.json.decode(data), msgspec.json.format(data, indent=-1)
+    except msgspec.DecodeError:
+        # Half of a surrogate pair, which JavaScript takes, and this decoder does not.
+        value: object = json.loads(text)
+        return value, json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _pollutes(value: object) -> bool:

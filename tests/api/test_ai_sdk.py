@@ -135,6 +135,8 @@ def test_finish_reasons_have_the_sdks_names(reason: FinishReason, told: str) -> 
         ('{"a":', "error", b'"{\\"a\\":"'),
         ('{"a":{"__proto__":{}}}', "error", b'"{\\"a\\":{\\"__proto__\\":{}}}"'),
         ('[{"constructor":{"prototype":1}}]', "error", b'"[{\\"constructor\\":{\\"prototype\\":1}}]"'),
+        ('{"half": "\\ud83e"}', "available", b'{"half":"\\ud83e"}'),
+        ('{"n":NaN}', "error", b'"{\\"n\\":NaN}"'),
         ('{"constructor":"builder"}', "available", b'{"constructor":"builder"}'),
         ("[" * 5000, "error", b'"' + b"[" * 5000 + b'"'),
     ],
