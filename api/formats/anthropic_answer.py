@@ -43,8 +43,11 @@ _ERROR_TYPES = {
     "prefill_refused": "invalid_request_error",
     "context_length_exceeded": "invalid_request_error",
     "content_rejected": "invalid_request_error",
+    "output_too_large": "invalid_request_error",
+    "provider_auth": "permission_error",
+    "cancelled": "invalid_request_error",
 }
-"""Our code -> Anthropic's ``type``; codes not listed mean ``api_error``."""
+"""Our code -> Anthropic's ``type``; codes not listed mean ``api_error``, after which clients try again."""
 
 
 def stop_dict(completed: Completed, provider: str) -> dict[str, Any]:
@@ -79,7 +82,8 @@ def usage_dict(usage: Usage | None, provider: str) -> dict[str, Any]:
 def error_dict(end: Failed | Cancelled) -> dict[str, Any]:
     """Why there is no whole answer, in Anthropic's shape."""
     if isinstance(end, Cancelled):
-        return error_body(f"The generation was cancelled ({end.reason}).", end.reason)
+        code = "deadline" if end.reason == "deadline" else "cancelled"
+        return error_body(f"The generation was cancelled ({end.reason}).", code)
     return error_body(end.error.message, end.error.code)
 
 
@@ -105,7 +109,7 @@ def message_dict(submission: Submission) -> dict[str, Any]:
 def message_answer(
     submission: Submission, blocks: Iterable[Block], provider: str, terminal: Terminal
 ) -> dict[str, Any]:
-    """The ``Message``; of a generation that did not complete, the error."""
+    """The ``Message``, for msgspec to encode; of a generation that did not complete, the error."""
     if not isinstance(terminal, Completed):
         return error_dict(terminal)
     return {
@@ -132,6 +136,6 @@ def _content(block: Block, provider: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": block.text, "signature": signature}
 
 
-def _input(block: Block) -> Any:
-    """The arguments; none where they broke off: half of them would be other arguments."""
-    return msgspec.json.decode(block.text) if block.whole else {}
+def _input(block: Block) -> msgspec.Raw:
+    """The arguments as the model wrote them; none where they broke off: half of them would be other arguments."""
+    return msgspec.Raw(block.text.encode() if block.whole else b"{}")

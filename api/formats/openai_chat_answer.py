@@ -19,8 +19,11 @@ _ERROR_TYPES = {
     "prefill_refused": "invalid_request_error",
     "context_length_exceeded": "invalid_request_error",
     "content_rejected": "invalid_request_error",
+    "output_too_large": "invalid_request_error",
+    "provider_auth": "permission_error",
+    "cancelled": "invalid_request_error",
 }
-"""Our code -> OpenAI's ``type``; codes not listed mean ``server_error``."""
+"""Our code -> OpenAI's ``type``; codes not listed mean ``server_error``, after which clients try again."""
 
 
 def finish_reason(completed: Completed, *, refused: bool) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal
 
 import msgspec
@@ -31,7 +31,7 @@ from broker.stats import FleetStats
 from broker.submission import Submission
 from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
 from tests.api.fake_chats import FakeChats
-from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance
+from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance, taken
 
 
 class FakeDoor:
@@ -45,6 +45,8 @@ class FakeDoor:
         self.asked: dict[str, StoredRequest] = {}
         """What was asked for, of generations that were submitted."""
         self.chats = FakeChats(self._reach)
+        self.says: Sequence[Event] = ()
+        """What every generation that is submitted says at once."""
         self.away = False
         self.queue_full = False
         self.stuck = False
@@ -128,6 +130,7 @@ class FakeDoor:
             raise QueueFull
         self.requests.append(request)
         generation = self.create(tenant=tenant, model=request.model)
+        self.append(generation, *self.says)
         self.asked[generation] = StoredRequest.model_validate(request.model_dump(exclude_unset=True))
         if idempotency_key is not None:
             self._keys[tenant, idempotency_key] = (generation, value)
@@ -239,7 +242,7 @@ class FakeDoor:
                 if fresh:
                     entries = fresh if live or replay == "exact" else merge_entries(fresh)
                     batch = Batch(entries, live=live, ended=log.ended and seq == len(log.entries))
-                    if not _taken(viewer, batch):
+                    if not taken(viewer, batch):
                         yield batch
                 if log.ended and seq == len(log.entries):
                     return
@@ -294,7 +297,3 @@ class FakeDoor:
         if log is None or log.tenant != tenant:
             raise GenerationNotFound
         return log
-
-
-def _taken(viewer: Viewer | None, batch: Batch) -> bool:
-    return batch.live and viewer is not None and viewer.take(batch)

@@ -14,6 +14,7 @@ from broker.fold import OutputFold
 from broker.position import Position
 from broker.record import Output, Record, Status
 from broker.submission import Submission
+from broker.tail_items import Batch, Viewer
 
 EPOCH = 1_700_000_000_000
 
@@ -100,3 +101,8 @@ def advance(record: Record, event: Event, top: Position) -> Record:
         case _:
             pass
     return msgspec.structs.replace(record, status=status, last_event_id=str(top))
+
+
+def taken(viewer: Viewer | None, batch: Batch) -> bool:
+    """Whether a viewer has written a live batch by itself."""
+    return batch.live and viewer is not None and viewer.take(batch)

@@ -173,7 +173,7 @@ def test_the_prompt_is_counted_as_openai_counts_it(provider: str, prompt: int) -
 @pytest.mark.parametrize(
     ("end", "error"),
     [
-        (Cancelled("client"), ("server_error", "cancelled")),
+        (Cancelled("client"), ("invalid_request_error", "cancelled")),
         (Failed(ErrorInfo("provider_rate_limited", "slow")), ("rate_limit_error", "provider_rate_limited")),
         (Failed(ErrorInfo("context_length_exceeded", "long")), ("invalid_request_error", "context_length_exceeded")),
         (Failed(ErrorInfo("worker_lost", "died")), ("server_error", "worker_lost")),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from anthropic import Anthropic, APIStatusError
 from anthropic.types import Message
@@ -44,6 +45,11 @@ def bodies(fold: Fold[Any], log: list[Entry]) -> Iterator[bytes]:
     for entries in (log, merge_entries(log)):
         frames = [b"id: 1-%d\n%b" % (n, frame) for n, frame in enumerate(frames_of(fold, entries))]
         yield encode_retry(1000) + HEARTBEAT.join(frames)
+
+
+def as_json(answer: dict[str, Any]) -> dict[str, Any]:
+    """The body of an answer, as its client reads it."""
+    return json.loads(msgspec.json.encode(answer))
 
 
 def serving(body: bytes, media_type: str = "text/event-stream") -> httpx2.Client:
@@ -124,7 +130,7 @@ def test_openai_reads_each_chunk(log: list[Entry]) -> None:
 def test_anthropic_builds_up_what_the_log_says(log: list[Entry]) -> None:
     """With its stream helper: block for block what is told without a stream."""
     content = answer_of(log)
-    whole = message_answer(submission(), content.blocks(), content.provider, end_of(log))
+    whole = as_json(message_answer(submission(), content.blocks(), content.provider, end_of(log)))
     for body in bodies(AnthropicFold(submission()), log):
         with anthropic(serving(body)).messages.stream(model="m1", max_tokens=9, messages=[]) as stream:
             message = stream.get_final_message()
@@ -155,7 +161,7 @@ def test_both_read_the_answer_without_a_stream(log: list[Entry]) -> None:
     chat = chat_answer(submission(), content.blocks(), content.provider, end_of(log))
     client = openai(serving(json.dumps(chat).encode(), "application/json"))
     assert chat_said(client.chat.completions.create(model="m1", messages=[])) == expected_chat(whole)
-    body = message_answer(submission(), content.blocks(), content.provider, end_of(log))
+    body = as_json(message_answer(submission(), content.blocks(), content.provider, end_of(log)))
     http = serving(json.dumps(body).encode(), "application/json")
     message = anthropic(http).messages.create(model="m1", max_tokens=9, messages=[])
     prose, calls, sealed, tokens = message_said(message)
