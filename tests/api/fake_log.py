@@ -16,6 +16,7 @@ from broker.position import Position
 from broker.record import Output, Record, Status
 from broker.stats import FleetStats
 from broker.submission import Submission
+from broker.tail_items import Batch, Viewer
 
 EPOCH = 1_700_000_000_000
 
@@ -111,3 +112,8 @@ def fleet_of(logs: Iterable[Log]) -> FleetStats:
     buckets = [(0.1, 1), (1.0, 3), (float("inf"), 4)]
     counts = {status: ended.count(status) for status in ended}
     return FleetStats(counts, 1234, 1, buckets, 5.5, 4, active=len(known) - len(ended), queued=2)
+
+
+def taken(viewer: Viewer | None, batch: Batch) -> bool:
+    """Whether a viewer has written a live batch by itself."""
+    return batch.live and viewer is not None and viewer.take(batch)
