@@ -13,6 +13,7 @@ from api import (
     compat_chat,
     compat_messages,
     compat_responses,
+    compat_ui,
     generations,
     health,
     openapi,
@@ -84,7 +85,7 @@ def create_app(
     )
     guard = LoopbackGuard(settings.cors_origins) if keyring.open and not insecure else None
     app = Api(node, guard, broker)
-    for part in (generations, streams, compat_chat, compat_responses, compat_messages, health, pages):
+    for part in (generations, streams, compat_chat, compat_responses, compat_messages, compat_ui, health, pages):
         app.include_router(part.router)
     return app
 

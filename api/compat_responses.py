@@ -22,6 +22,7 @@ from api.compat import (
     target,
     when_whole,
 )
+from api.compat_references import referenced
 from api.formats.openai_responses import ResponsesFold
 from api.formats.response_resource import response_resource
 from api.formats.response_sequence import SequenceSearch
@@ -51,7 +52,9 @@ async def create(asking: TheAsking) -> Response:
     """Streamed, whole, or in the background; the model may be any provider's."""
     body = await read_object(asking.request)
     to = _target(asking.node, body.get("model"))
-    translated = from_responses(body, to.vendor, await _previous(asking, body.get("previous_response_id")))
+    previous = await _previous(asking, body.get("previous_response_id"))
+    items = await referenced(asking.node.broker, asking.tenant, body)
+    translated = from_responses(body, to.vendor, previous, items)
     translated = _routed(translated, to)
     cursor = asking.cursor
     submitted = await submit(asking, translated, to)

@@ -64,8 +64,43 @@ class Stat(Protocol):
         ...
 
 
+class Run(Protocol):
+    """What a chat stands for."""
+
+    @property
+    def generation(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Its end has been written to some reader, or it was stopped."""
+        ...
+
+
+class Chats(Protocol):
+    """The chats of the AI SDK; ``broker.chats.Chats`` says what each method does."""
+
+    async def begin(self, tenant: str, chat: str, generation: str, life_ms: int) -> None:
+        """From now on the chat stands for this generation."""
+        ...
+
+    async def current(self, tenant: str, chat: str) -> Run | None:
+        """What it stands for."""
+        ...
+
+    async def settle(self, generation: str) -> None:
+        """Nobody waits for this one's end any more."""
+        ...
+
+
 class Door(Protocol):
     """The broker as a node sees it; ``broker.client.Broker`` says what each method does and raises."""
+
+    @property
+    def chats(self) -> Chats:
+        """Which generations the chats stand for."""
+        ...
 
     async def submit(
         self,

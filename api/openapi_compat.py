@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from api.openapi import ID_HEADER, RETRY_AFTER
+from api.openapi import ID_HEADER, RETRY_AFTER, problems
 
 _OBJECT = {"type": "object"}
 _ERRORS = {
@@ -80,3 +80,45 @@ RESPONSE_DELETED: dict[str, Any] = _operation("openai", "It is gone", _LOOK)
 MESSAGES: dict[str, Any] = _operation(
     "anthropic", "A Message, or its events", _ASK, body="As Anthropic's POST /v1/messages", streams=True
 )
+
+_RUN_HEADERS = {
+    **_HEADERS,
+    "X-Workflow-Run-Id": {
+        "description": "The same id, by the name that WorkflowChatTransport knows",
+        "schema": {"type": "string"},
+    },
+}
+_UI_BODY = {
+    "type": "object",
+    "required": ["messages", "model"],
+    "description": "As useChat's transports post it; an app's own fields are left alone",
+    "properties": {"messages": {"type": "array", "minItems": 1}, "model": {"type": "string"}},
+}
+
+
+def _chunks(*statuses: int, nothing: str = "") -> dict[int | str, Any]:
+    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    answers: dict[int | str, Any] = {
+        200: {"description": "A UI message stream, version 1", "headers": _RUN_HEADERS, "content": content}
+    }
+    if nothing:
+        answers[204] = {"description": nothing}
+    return answers | problems(*statuses)
+
+
+UI_CHAT: dict[str, Any] = {
+    "responses": _chunks(400, 401, 403, 404, 409, 413, 422, 429, 503),
+    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _UI_BODY}}}},
+}
+UI_STREAM: dict[str, Any] = {
+    "responses": _chunks(400, 401, 403, 404, 410, 422, 503, nothing="Nobody waits for an answer in this chat")
+}
+UI_STOP: dict[str, Any] = {
+    "responses": {
+        200: {
+            "description": "It is stopped, or there was nothing to stop",
+            "content": {"application/json": {"schema": {"type": "object", "required": ["success"]}}},
+        },
+        **problems(400, 401, 403, 413, 422, 503),
+    }
+}

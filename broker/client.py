@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from broker.answer import Answer
+from broker.chats import Chats
 from broker.content import ContentFold
 from broker.errors import LogExpired, RejoinderError
 from broker.feed import DirectFeed, Feed, Listener, NoFeed, PlainFeed
@@ -64,6 +65,7 @@ class Broker:
         self.queue = JobQueue(self.queue_redis, self.keys)
         self.records = RecordStore(self.redis, self.keys)
         self.jobs = JobStore(self.redis, self.keys, self.scripts, self.queue, self.records, settings)
+        self.chats = Chats(self.redis, self.keys)
         self.counters = FleetCounters(self.redis, self.keys)
         self.hub = Hub(self._feed, self.keys, self.log, self.scripts, self.node, notices=settings.live != "poll")
         self.sweeper = Sweeper(

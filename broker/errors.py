@@ -204,7 +204,7 @@ class ProviderError(RejoinderError):
     Codes in use: ``provider_error``, ``provider_auth``, ``provider_rate_limited``, ``provider_overloaded``,
     ``provider_unavailable``, ``provider_timeout``, ``provider_stalled``, ``provider_truncated``,
     ``provider_malformed``, ``provider_rejected``, ``context_length_exceeded``, ``content_rejected``,
-    ``prefill_refused``, ``output_too_large``.
+    ``prefill_refused``, ``provider_forgot``, ``output_too_large``.
     """
 
     def __init__(

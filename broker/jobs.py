@@ -55,6 +55,15 @@ def request_digest(request: GenerationRequest) -> str:
     return hashlib.sha256(value).hexdigest()
 
 
+def life_ms(request: GenerationRequest, settings: Settings) -> int:
+    """How long a generation may live with its log, in milliseconds from its submit on."""
+    return int(request.deadline_s * 1000) + 2 * _retention_ms(request, settings)
+
+
+def _retention_ms(request: GenerationRequest, settings: Settings) -> int:
+    return (request.retention_s or settings.retention_s) * 1000
+
+
 class JobStore:
     """The generations on one Redis server. Every method raises ``LogUnavailable`` when Redis is away."""
 
@@ -106,18 +115,14 @@ class JobStore:
         # Committed: what can't be queued at this moment, the sweeper will queue. It is told once more, in case the
         # server was emptied since it was told first.
         with contextlib.suppress(LogUnavailable):
-            await both(self._activate(generation), self._queue.enqueue(generation, life_ms=self._life_ms(request)))
+            await both(
+                self._activate(generation), self._queue.enqueue(generation, life_ms=life_ms(request, self._settings))
+            )
         return Submitted(await self._records.get(generation, tenant=tenant), replayed=replayed)
-
-    def _retention_ms(self, request: GenerationRequest) -> int:
-        return (request.retention_s or self._settings.retention_s) * 1000
-
-    def _life_ms(self, request: GenerationRequest) -> int:
-        return int(request.deadline_s * 1000) + 2 * self._retention_ms(request)
 
     async def _reserve(self, name: str, generation: str, request: GenerationRequest) -> str:
         digest = request_digest(request)
-        life = self._life_ms(request) + TOMBSTONE_MS
+        life = life_ms(request, self._settings) + TOMBSTONE_MS
         with unavailable():
             for _ in range(8):
                 if await self._redis.set(name, f"{generation}\n{digest}", nx=True, px=life):
@@ -145,7 +150,7 @@ class JobStore:
             if owner and self._still_wanted(owner, await self._records.find(owner), now):
                 return True, owner
         with unavailable():
-            await self._redis.set(name, generation, px=self._life_ms(request))
+            await self._redis.set(name, generation, px=life_ms(request, self._settings))
         return False, generation
 
     def _still_wanted(self, generation: str, record: Record | None, now: int) -> bool:
@@ -177,7 +182,7 @@ class JobStore:
             head=created_head(generation, request.model, metadata),
             request=request.model_dump_json(exclude_unset=True).encode(),
             deadline_ms=int(request.deadline_s * 1000),
-            retention_ms=self._retention_ms(request),
+            retention_ms=_retention_ms(request, self._settings),
             tombstone_ms=TOMBSTONE_MS,
             on_worker_loss=request.on_worker_loss,
             cancel_after_ms=None if policy == "continue" else int(policy.cancel_after_s * 1000),
@@ -199,6 +204,10 @@ class JobStore:
     async def cancel(self, generation: str, reason: CancelReason) -> str:
         """Ask for the end: ``gone``, ``ended`` (before), ``asked`` (its worker ends it) or ``cancelled`` (just now)."""
         outcome = await self._scripts.cancel(generation, reason, cancelled_head(reason))
+        if outcome == "left":
+            # The job stays for a worker, which finds the log ended and stops what is still made upstream.
+            await self._queue.hand_back(generation)
+            return "cancelled"
         if outcome == "cancelled":
             await self._queue.remove(generation)
         return outcome

@@ -58,6 +58,11 @@ class Keys:
         name = hashlib.sha256(f"{tenant}\0{digest}".encode()).hexdigest()
         return f"{self.prefix}:retry:{name}"
 
+    def chat(self, tenant: str, chat: str) -> str:
+        """Sorted set with one member: the generation that this chat of the AI SDK stands for."""
+        digest = hashlib.sha256(f"{tenant}\0{chat}".encode()).hexdigest()
+        return f"{self.prefix}:chat:{digest}"
+
     @property
     def active(self) -> str:
         """Sorted set: generations that may not have ended; score = when the sweeper first saw it ended, else 0."""

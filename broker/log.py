@@ -15,7 +15,17 @@ from broker.position import START, Position
 from broker.record import ENDED, Status
 from broker.redis import Redis, text, unavailable
 from broker.rows import Row
-from broker.scripts import AppendHead, AppendReply, Claim, Ending, Fence, FieldValue, Refusal, Scripts
+from broker.scripts import (
+    AppendHead,
+    AppendReply,
+    Claim,
+    Ending,
+    Fence,
+    FieldValue,
+    Refusal,
+    Scripts,
+    UpstreamAnswer,
+)
 
 T = TypeVar("T")
 
@@ -98,6 +108,10 @@ class StreamLog:
     async def release(self, generation: str, fence: Fence) -> bool:
         """Hand the log over: :meth:`broker.scripts.Scripts.release`."""
         return await self._scripts.release(generation, fence)
+
+    async def keep_upstream(self, generation: str, fence: Fence, upstream: UpstreamAnswer) -> bool:
+        """Keep where the answer is made: :meth:`broker.scripts.Scripts.keep_upstream`."""
+        return await self._scripts.keep_upstream(generation, fence, upstream)
 
     async def stat(self, generation: str, *, tenant: str | None = None) -> Stat:
         """How the log stands.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from broker.keys import Keys
 from broker.lane import Lane
@@ -43,6 +43,15 @@ class Creation:
     idempotency: str
 
 
+class UpstreamAnswer(NamedTuple):
+    """An answer that its provider makes whether or not anybody listens: docs/adr/0016."""
+
+    id: str
+    """The provider's."""
+    attempt: int
+    """Of the ``generation.started`` (or a later one) behind which the log holds nothing but this answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A log that is ours to write."""
@@ -57,6 +66,8 @@ class Claim:
     losses: int
     request: bytes = b""
     """As :meth:`Scripts.create` stored it; empty where it is lost."""
+    upstream: UpstreamAnswer | None = None
+    """What an earlier owner has left under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,10 @@ class Refusal:
 
     kind: Literal["busy", "ended", "gone", "lost"]
     wait_ms: int = 0
+    upstream: UpstreamAnswer | None = None
+    """What may still be under way although the log has ended."""
+    request: bytes = b""
+    """As in :class:`Claim`, beside ``upstream``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,7 @@ class Scripts:
         """Where :meth:`post_append` can be used."""
         self._safety = safety or Safety()
         self._keys = keys
-        names = ("create", "claim", "append", "end", "cancel", "release", "delete", "watch")
+        names = ("create", "claim", "append", "end", "cancel", "release", "delete", "watch", "upstream")
         self._scripts = {name: redis.register_script(source(name)) for name in names}
 
     async def _run(self, name: str, keys: Sequence[str], *args: Any) -> Any:
@@ -140,9 +155,11 @@ class Scripts:
         args = (owner, lease_ms, max_attempts, whole_ms, self._keys.channel(generation), *lost)
         reply = await self._run("claim", keys, *args)
         kind: Any = text(reply[0])
+        if kind == "busy":
+            return Refusal(kind, int(reply[1]))
         if kind != "claimed":
-            return Refusal(kind, int(reply[1]) if kind == "busy" else 0)
-        epoch, top, seq, attempt, cancel, deadline, policy, losses = map(text, reply[1:-1])
+            return Refusal(kind, 0, _upstream(reply[1]), reply[2]) if len(reply) > 1 else Refusal(kind)
+        epoch, top, seq, attempt, cancel, deadline, policy, losses = map(text, reply[1:-2])
         return Claim(
             epoch=int(epoch),
             top=Position(int(top), int(seq)),
@@ -152,7 +169,14 @@ class Scripts:
             on_worker_loss=policy,
             losses=int(losses),
             request=reply[-1],
+            upstream=_upstream(reply[-2]),
         )
+
+    async def keep_upstream(self, generation: str, fence: Fence, upstream: UpstreamAnswer) -> bool:
+        """Keep where the answer is made, for whoever claims the log next; answers whether it is still ours."""
+        keys = [self._keys.job(generation)]
+        args = (fence.owner, fence.epoch, f"{upstream.attempt} {upstream.id}")
+        return bool(await self._run("upstream", keys, *args))
 
     async def append(
         self,
@@ -209,8 +233,10 @@ class Scripts:
         reply, kept = await self._run_safely("end", self._log_keys(generation), *args, *more, *flat)
         return replace(append_reply(reply), kept=kept)
 
-    async def cancel(self, generation: str, reason: str, head: bytes) -> Literal["gone", "ended", "asked", "cancelled"]:
-        """Ask the owner to stop, or end the log where it has none."""
+    async def cancel(
+        self, generation: str, reason: str, head: bytes
+    ) -> Literal["gone", "ended", "asked", "cancelled", "left"]:
+        """Ask the owner to stop, or end the log where it has none; ``left``: so, and an answer goes on upstream."""
         keys = self._keys
         args = (reason, keys.channel(generation), keys.control, head, generation)
         reply, _ = await self._run_safely("cancel", self._log_keys(generation), *args)
@@ -236,3 +262,8 @@ class Scripts:
         names = [keys.job(generation), keys.log(generation), keys.viewers(generation)]
         unwatched, limit = await self._run("watch", names, node, "" if hold_ms is None else hold_ms)
         return int(unwatched), int(limit)
+
+
+def _upstream(kept: bytes) -> UpstreamAnswer | None:
+    attempt, _, name = text(kept).partition(" ")
+    return UpstreamAnswer(name, int(attempt)) if name else None

@@ -17,8 +17,9 @@ from broker.hub import viewers_settle_s
 from broker.request import GenerationRequest
 from broker.tasks import end
 from broker.values import CancelReason, ErrorInfo, Usage, add_usage
+from worker.background import Keep
 from worker.calls import Calls
-from worker.providers.base import Call, Finish, Provider, ProviderItem, UsageUpdate
+from worker.providers.base import Call, Finish, Provider, ProviderItem, Underway, UsageUpdate
 from worker.silence import Silence
 from worker.upstream import retrying
 from worker.writer import LogWriter
@@ -48,7 +49,14 @@ class Drive:
     """Runs the provider as an inner task, so that a cancel reaches its socket without touching the queue's task."""
 
     def __init__(
-        self, broker: Broker, generation: str, writer: LogWriter, request: GenerationRequest, *, deadline_s: float
+        self,
+        broker: Broker,
+        generation: str,
+        writer: LogWriter,
+        request: GenerationRequest,
+        *,
+        deadline_s: float,
+        keep: Keep | None = None,
     ) -> None:
         self._broker = broker
         self._settings = broker.settings
@@ -56,6 +64,9 @@ class Drive:
         self.writer = writer
         self._request = request
         self._deadline_s = deadline_s
+        self._keep = keep
+        self.upstream = ""
+        """The id of an answer that goes on without us; empty = there is none."""
         self._hand_over = asyncio.Event()
         self._usage: Usage | None = None
         """What all calls have cost so far."""
@@ -68,6 +79,7 @@ class Drive:
 
     async def run(self, provider: Provider, call: Call) -> Outcome:
         """The provider's whole answer, or the first reason to stop: cancel, deadline, hand-over, loss of the log."""
+        self.upstream = call.upstream
         loop = asyncio.get_running_loop()
         asked = self.writer.cancel_asked
         watches: list[asyncio.Future[Any]] = [
@@ -153,6 +165,8 @@ class Drive:
                 if writer.bytes > limit:
                     raise ProviderError(f"the answer is larger than {limit} bytes", code="output_too_large")
                 await writer.room()
+            elif isinstance(item, Underway):
+                await self._underway(item.id, calls)
             elif isinstance(item, UsageUpdate):
                 self._usage = add_usage(self._paid, item.usage)
             elif isinstance(item, Finish):
@@ -161,6 +175,13 @@ class Drive:
                 return item
             else:
                 raise ProviderError("the answer broke off", code="provider_truncated", retryable=True)
+
+    async def _underway(self, upstream: str, calls: Calls) -> None:
+        """No token is taken before the id is kept: else a successor would ask, and pay, a second time."""
+        self.upstream = upstream
+        calls.underway(upstream)
+        if upstream and self._keep is not None:
+            await self._keep(upstream, self.writer.attempt, begun=not calls.begins_anew)
 
     async def _unwatched(self) -> None:
         """Return when nobody has watched for as long as the request allows; never, where it does not care."""

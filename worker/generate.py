@@ -15,26 +15,22 @@ import msgspec
 from broker.client import Broker
 from broker.errors import Fenced, LogUnavailable, RejoinderError, UnknownModel
 from broker.events import (
-    CONTENT_TYPES,
     Cancelled,
     Completed,
-    ContentEvent,
     Failed,
-    Mode,
-    Started,
     event_to_json,
 )
 from broker.jobs import ending_head
-from broker.position import START, Position
 from broker.request import GenerationRequest, StoredRequest
 from broker.scripts import Claim, Ending, Fence, Refusal
 from broker.tasks import end
 from broker.values import ErrorInfo
+from worker.background import Keeper, abandon
 from worker.batcher import Batcher
-from worker.calls import can_be_prefix
 from worker.drive import LOG_FULL, Drive, Outcome
-from worker.providers.base import Call, Provider
+from worker.providers.base import Call
 from worker.providers.registry import Registry
+from worker.takeover import take_over
 from worker.writer import LogWriter, Origin
 
 T = TypeVar("T")
@@ -143,6 +139,10 @@ class Generator:
             return Busy(refusal.wait_ms)
         if refusal.kind == "lost":
             await self._broker.count_ended(generation)
+        if refusal.upstream is not None and refusal.request:
+            request = StoredRequest.model_validate_json(refusal.request)
+            with contextlib.suppress(UnknownModel):
+                await abandon(self._registry.resolve(request.model)[0], refusal.upstream.id, generation)
         return Done()
 
     async def _drive(self, generation: str, owner: str, claim: Claim, request: StoredRequest) -> Result:
@@ -154,11 +154,13 @@ class Generator:
             refused = Outcome(error=ErrorInfo(error.code, error.message))
         else:
             refused = None
-        mode, prefix = await self._mode(generation, claim, provider, model)
+        log = self._broker.log
+        mode, prefix, upstream = await self._patiently(lambda: take_over(log, generation, claim, provider, model))
+        keeper = Keeper(log, generation, Fence(owner, claim.epoch))
         writer = self._writer(
-            generation, owner, claim, request, Origin(provider.name if provider else "", model, mode, prefix)
+            generation, owner, claim, request, Origin(provider.name if provider else "", model, mode, prefix), keeper
         )
-        drive = Drive(self._broker, generation, writer, request, deadline_s=claim.deadline_ms / 1000)
+        drive = Drive(self._broker, generation, writer, request, deadline_s=claim.deadline_ms / 1000, keep=keeper.keep)
         self._running[generation] = drive
         if self._draining:
             drive.hand_over()
@@ -168,37 +170,17 @@ class Generator:
             async with contextlib.AsyncExitStack() as stack:
                 appends = asyncio.get_running_loop().create_task(writer.run())
                 stack.push_async_callback(end, appends)
-                call = Call(request, model, list(prefix))
+                call = Call(request, model, list(prefix), upstream)
                 outcome = refused or await drive.run(provider, call) if provider else refused
         finally:
             del self._running[generation]
-        return await self._finish(generation, writer, outcome or Outcome())
-
-    async def _mode(
-        self, generation: str, claim: Claim, provider: Provider | None, model: str
-    ) -> tuple[Mode, list[ContentEvent]]:
-        """``continue`` where asked for and where model and log allow it: plain text only, nothing half open."""
-        if claim.attempt == 1 or claim.on_worker_loss != "continue" or provider is None:
-            return "restart", []
-        if not provider.can_continue(model):
-            return "restart", []
-        prefix = await self._patiently(lambda: self._content(generation, claim.top))
-        return ("continue", prefix) if can_be_prefix(prefix) else ("restart", [])
-
-    async def _content(self, generation: str, top: Position) -> list[ContentEvent]:
-        """The content that stands in the log up to ``top``: that of the last attempt that was not void."""
-        content: list[ContentEvent] = []
-        async for batch in self._broker.log.entries(generation, START, top):
-            for entry in batch:
-                event = entry.event
-                if isinstance(event, Started) and event.mode == "restart":
-                    content.clear()
-                elif isinstance(event, CONTENT_TYPES):
-                    content.append(event)
-        return content
+        result = await self._finish(generation, writer, outcome or Outcome())
+        if drive.upstream and isinstance(result, Done):
+            await abandon(provider, drive.upstream, generation)
+        return result
 
     def _writer(
-        self, generation: str, owner: str, claim: Claim, request: GenerationRequest, origin: Origin
+        self, generation: str, owner: str, claim: Claim, request: GenerationRequest, origin: Origin, keeper: Keeper
     ) -> LogWriter:
         async def reclaim() -> tuple[Fence, Claim]:
             fresh = secrets.token_hex(16)
@@ -206,7 +188,9 @@ class Generator:
                 if again.kind != "busy":
                     raise Fenced
                 await asyncio.sleep(min(again.wait_ms / 1000 + 0.01, 1.0))
-            return Fence(fresh, again.epoch), again
+            fence = Fence(fresh, again.epoch)
+            await keeper.reclaimed(fence, again.attempt)
+            return fence, again
 
         delivery = request.delivery
         return LogWriter(
@@ -218,6 +202,7 @@ class Generator:
             batcher=Batcher(delivery.batch, delivery.window_ms / 1000),
             lease_s=self._broker.settings.lease_s,
             reclaim=reclaim,
+            rewound=keeper.again,
         )
 
     async def _end(self, writer: LogWriter, outcome: Outcome) -> str:

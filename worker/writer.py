@@ -42,6 +42,7 @@ class LogWriter:
         batcher: Batcher,
         lease_s: float,
         reclaim: Reclaim,
+        rewound: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._log = log
         self.generation = generation
@@ -50,6 +51,7 @@ class LogWriter:
         self._batcher = batcher
         self._lease_s = lease_s
         self._reclaim = reclaim
+        self._rewound = rewound
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._wake = asyncio.Event()
@@ -214,15 +216,13 @@ class LogWriter:
         match reply.kind:
             case "behind" if reply.top is not None and self._held.knows(reply.top.seq):
                 lost = self._held.rewind(reply.top.seq)
+                if self._rewound is not None:
+                    await self._rewound()
                 _log.warning("%s: the server lost %d entries, appending them again", self.generation, lost)
             case "behind" | "diverged":
                 await self._start_over()
-            case "gone":
-                self._stop(LogLost())
-            case "ended":
-                self._stop(AlreadyEnded())
-            case _:
-                self._stop(Fenced())
+            case kind:
+                self._stop(LogLost() if kind == "gone" else AlreadyEnded() if kind == "ended" else Fenced())
 
     async def _start_over(self) -> None:
         """The server forgot our claim: claim again, void what stands there, say everything again. No new call."""

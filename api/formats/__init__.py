@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from api.formats.ai_sdk import AiSdkFold
 from api.formats.anthropic import AnthropicFold
 from api.formats.base import FoldKind, Format
 from api.formats.folded import Folded
@@ -16,7 +17,9 @@ from api.formats.text import Text
 from broker.errors import InvalidPosition
 from broker.position import Cursor
 
-FormatName: TypeAlias = Literal["native", "sse", "ndjson", "text", "openai.chat", "openai.responses", "anthropic"]
+FormatName: TypeAlias = Literal[
+    "native", "sse", "ndjson", "text", "openai.chat", "openai.responses", "anthropic", "ai-sdk"
+]
 """What ``?format=`` may say; ``sse`` is another name of ``native``."""
 
 _native = Native()
@@ -30,7 +33,7 @@ FORMATS: dict[str, Callable[[], Format]] = {
 }
 """Formats that need not know whose answer it is."""
 
-FOLDS: dict[str, FoldKind] = {kind.name: kind for kind in (ChatFold, ResponsesFold, AnthropicFold)}
+FOLDS: dict[str, FoldKind] = {kind.name: kind for kind in (ChatFold, ResponsesFold, AnthropicFold, AiSdkFold)}
 """Formats with a memory."""
 
 MEDIA_TYPES: dict[str, FormatName] = {

@@ -208,4 +208,4 @@ def _completed(state: MessageState, event: Completed) -> list[bytes]:
         "delta": stop_dict(event, state.provider),
         "usage": usage_dict(event.usage, state.provider),
     }
-    return [*map(_stop, sorted(open_blocks)), _frame(delta), _frame({"type": "message_stop"})]
+    return [*map(_stop, open_blocks), _frame(delta), _frame({"type": "message_stop"})]

@@ -48,7 +48,7 @@ class Call(NamedTuple):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a delta of the open prose leaves as it is."""
+    """What a delta of an open item leaves as it is."""
 
     begun: bool = False
     """``response.in_progress`` has been said."""
@@ -57,8 +57,6 @@ class Answer(msgspec.Struct, frozen=True):
     """Which attempt began the answer that stands."""
     output: tuple[dict[str, Any] | None, ...] = ()
     """The items of the attempt that stands; None = not finished."""
-    calls: tuple[Call, ...] = ()
-    """The open calls, in the order of their items."""
 
 
 class State(NamedTuple):
@@ -69,6 +67,8 @@ class State(NamedTuple):
     text: Rope | None = None
     """What the open prose has said; None of reasoning that has said nothing."""
     prose: Item | None = None
+    calls: tuple[Call, ...] = ()
+    """The open calls, in the order of their items."""
     answer: Answer = Answer()
 
 
@@ -92,10 +92,11 @@ class ResponsesFold:
     def step(self, state: State, entry: Entry) -> tuple[State, list[bytes]]:
         """The state behind an entry, and its frames."""
         event = entry.event
-        sequence, text, prose, answer = state
+        sequence, text, prose, calls, answer = state
         if type(event) is TextDelta and prose is not None and prose.block == event.block and prose.kind == "text":
             # Nearly all of them.
-            return State(sequence + 1, Rope(text, event.text), prose, answer), [prose.delta(sequence, event.text)]
+            after = State(sequence + 1, Rope(text, event.text), prose, calls, answer)
+            return after, [prose.delta(sequence, event.text)]
         draft = _Draft(self._submission, state)
         draft.take(event)
         return draft.state(), draft.frames.made
@@ -114,12 +115,13 @@ class _Draft:
         self._submission = submission
         self._text = state.text
         self._prose = state.prose
+        self._calls = state.calls
         self._answer = state.answer
         self.frames = Frames(state.sequence)
 
     def state(self) -> State:
         """The state behind what was taken."""
-        return State(self.frames.sequence, self._text, self._prose, self._answer)
+        return State(self.frames.sequence, self._text, self._prose, self._calls, self._answer)
 
     def take(self, event: Event) -> None:
         """Take the entry's event."""
@@ -156,16 +158,14 @@ class _Draft:
             # Whoever holds void content is told so by a frame of his own, which has a number of its own.
             self.frames.sequence += bool(self._answer.output)
             self._text = self._prose = None
-            self._change(attempt=event.attempt, output=(), calls=())
+            self._calls = ()
+            self._change(attempt=event.attempt, output=())
 
     def _end(self, event: Terminal) -> None:
-        calls = self._answer.calls
-        if self._prose is not None and (not calls or self._prose.index < calls[0].item.index):
-            self._close_prose(status_at_end(self._prose.kind, event))
-        for call in calls:
+        for call in self._calls:
             self._close_call(call, block_of(call.item, call.arguments), status_at_end("tool_call", event))
-        if self._prose is not None:
-            self._close_prose(status_at_end(self._prose.kind, event))
+        # The start of a call closes what prose is open, so prose that is open now is the last item.
+        self._close_prose(status_at_end("text", event))
         self._tell(_end_of(event), terminal=event)
 
     def _tell(self, kind: str, *, status: Status = "running", terminal: Terminal | None = None) -> None:
@@ -177,41 +177,38 @@ class _Draft:
 
     # -- its items
 
-    def _say(self, kind: BlockKind, block: int, piece: str) -> Item:
+    def _say(self, kind: BlockKind, block: int, piece: str) -> None:
         prose = self._prose
         if prose is None or prose.kind != kind or prose.block != block:
             self._close_prose("completed")
             prose = self._prose = self._begin(kind, block)
         if kind == "reasoning" and self._text is None:
             if not piece:
-                return prose
+                return
             self.frames.begin_summary(prose)
         self._text = Rope(self._text, piece)
         self.frames.delta(prose, piece)
-        return prose
 
     def _think(self, event: ReasoningDelta) -> None:
         if event.opaque is not None:
             self._close_prose("completed")
             self._finish(self._begin("reasoning", event.block), Block("reasoning", opaque=event.opaque), "completed")
-        elif event.signature is not None:
-            # Most signatures come without text: no delta then.
-            self._say("reasoning", event.block, event.text)
+            return
+        self._say("reasoning", event.block, event.text)
+        if event.signature is not None:
             self._close_prose("completed", signature=event.signature)
-        else:
-            self._say("reasoning", event.block, event.text)
 
     def _call(self, event: ToolCallStarted | ToolCallDelta | ToolCallCompleted) -> None:
         if isinstance(event, ToolCallStarted):
             self._close_prose("completed")
             item = self._begin("tool_call", event.block, call=(event.call_id, event.name))
-            self._change(calls=(*self._answer.calls, Call(item)))
+            self._calls = (*self._calls, Call(item))
             return
-        call = next(call for call in reversed(self._answer.calls) if call.item.call_id == event.call_id)
+        call = next(call for call in reversed(self._calls) if call.item.call_id == event.call_id)
         if isinstance(event, ToolCallDelta):
             self.frames.delta(call.item, event.arguments)
             grown = Call(call.item, Rope(call.arguments, event.arguments))
-            self._change(calls=tuple(grown if one is call else one for one in self._answer.calls))
+            self._calls = tuple([grown if one is call else one for one in self._calls])
         else:
             self._conclude(call, event.arguments)
 
@@ -238,7 +235,7 @@ class _Draft:
 
     def _close_call(self, call: Call, block: Block, status: ItemStatus) -> None:
         self._finish(call.item, block, status)
-        self._change(calls=tuple(one for one in self._answer.calls if one is not call))
+        self._calls = tuple([one for one in self._calls if one is not call])
 
     def _finish(self, item: Item, block: Block, status: ItemStatus) -> None:
         done = self.frames.end(item, block, self._answer.provider, status)

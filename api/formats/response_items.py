@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+import re
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from broker.content import Block, BlockKind
 from broker.dialects.sealed import seal
@@ -14,6 +15,7 @@ HOME = "openai-responses"
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 _PREFIX: dict[BlockKind, str] = {"text": "msg", "refusal": "msg", "reasoning": "rs", "tool_call": "fc"}
+_ID = re.compile(r"(?:msg|rs|fc)_(?P<rest>[0-9A-Za-z]{1,64})_(?P<attempt>[0-9]{1,9})_(?P<index>[0-9]{1,9})", re.ASCII)
 
 
 def item_id(kind: BlockKind, submission: Submission, attempt: int, index: int) -> str:
@@ -50,13 +52,6 @@ def _encrypted(block: Block, provider: str) -> dict[str, str]:
     return {}
 
 
-def _closed(block: Block, *, last: bool) -> bool:
-    """Whether nothing more can come into a block: the rule of :class:`broker.content.ContentFold`."""
-    if block.kind == "tool_call":
-        return block.whole
-    return not last or block.signature is not None or block.opaque is not None
-
-
 def status_at_end(kind: BlockKind, terminal: Terminal) -> ItemStatus:
     """The status of an item that was open when the generation ended."""
     return "completed" if isinstance(terminal, Completed) and kind != "tool_call" else "incomplete"
@@ -64,6 +59,21 @@ def status_at_end(kind: BlockKind, terminal: Terminal) -> ItemStatus:
 
 def item_status(block: Block, terminal: Terminal | None, *, last: bool) -> ItemStatus:
     """The status of an item as it stands; ``last`` = no other item begins after it."""
-    if _closed(block, last=last):
+    # What is behind prose has closed it (broker.content); an item of reasoning has no status.
+    if block.whole if block.kind == "tool_call" else not last:
         return "completed"
     return "in_progress" if terminal is None else status_at_end(block.kind, terminal)
+
+
+class ItemPlace(NamedTuple):
+    """Where an output item stands: in the answer that this attempt began, of this generation."""
+
+    generation: str
+    attempt: int
+    output_index: int
+
+
+def place_of_item(name: str) -> ItemPlace | None:
+    """The inverse of :func:`item_id`, for what a client says; None = no id of ours."""
+    match = _ID.fullmatch(name)
+    return ItemPlace(f"gen_{match['rest']}", int(match["attempt"]), int(match["index"])) if match else None

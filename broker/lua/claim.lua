@@ -4,15 +4,20 @@
 -- the measure is the holder's lease: the two may be configured differently.
 local owner, lease, whole = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
 local h = redis.call('HMGET', JOB, 'status', 'owner', 'lease_until', 'epoch', 'top', 'seq', 'attempt', 'losses',
-  'on_worker_loss', 'cancel', 'deadline_at', 'lease_ms')
+  'on_worker_loss', 'cancel', 'deadline_at', 'lease_ms', 'upstream')
 if not h[1] or redis.call('EXISTS', LOG) == 0 then return { 'gone' } end
-if ended(h[1]) then return { 'ended', h[1] } end
+-- What is still being made upstream for a log that has ended early is for the claimer to stop.
+local function over(kind, status)
+  if status == 'completed' or not h[13] then return { kind } end
+  return { kind, h[13], redis.call('GET', KEYS[3]) or '' }
+end
+if ended(h[1]) then return over('ended', h[1]) end
 local now = now_ms()
 local holder, lease_until = h[2], tonumber(h[3])
 local epoch, seq, attempt, losses = tonumber(h[4]), tonumber(h[6]), tonumber(h[7]), tonumber(h[8])
 local function claimed()
   return { 'claimed', text(epoch), h[5], text(seq), text(attempt), h[10] or '', text(tonumber(h[11]) - now), h[9],
-    text(losses), redis.call('GET', KEYS[3]) or '' }
+    text(losses), h[13] or '', redis.call('GET', KEYS[3]) or '' }
 end
 if holder == owner then
   redis.call('HSET', JOB, 'lease_until', text(now + lease), 'lease_ms', text(lease))
@@ -32,7 +37,7 @@ if holder ~= '' then
   if losses >= tonumber(ARGV[3]) or h[9] == 'fail' then
     terminate(now, ARGV[5], math.max(epoch + 1, now), seq + 1, 'failed', ARGV[6], '', { 'error', ARGV[7] })
     redis.call('HSET', JOB, 'owner', '', 'losses', text(losses))
-    return { 'lost' }
+    return over('lost', 'failed')
   end
 end
 if now > epoch then

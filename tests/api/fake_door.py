@@ -30,7 +30,8 @@ from broker.request import GenerationRequest, StoredRequest
 from broker.stats import FleetStats
 from broker.submission import Submission
 from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
-from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance
+from tests.api.fake_chats import FakeChats
+from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance, fleet_of, taken
 
 
 class FakeDoor:
@@ -43,6 +44,7 @@ class FakeDoor:
         """Of each submit, which try it said it was."""
         self.asked: dict[str, StoredRequest] = {}
         """What was asked for, of generations that were submitted."""
+        self.chats = FakeChats(self._reach)
         self.says: Sequence[Event] = ()
         """What every generation that is submitted says at once."""
         self.away = False
@@ -213,7 +215,7 @@ class FakeDoor:
     async def prefix(self, generation: str, last: Position) -> AsyncGenerator[Batch, None]:
         """See ``broker.client.Broker``."""
         await self._reach()
-        yield Batch([entry for entry in self.logs[generation].entries if entry.position.seq <= last.seq], live=False)
+        yield Batch([one for one in self.logs[generation].entries if one.position.seq <= last.seq], live=False)
 
     async def tail(
         self,
@@ -240,7 +242,7 @@ class FakeDoor:
                 if fresh:
                     entries = fresh if live or replay == "exact" else merge_entries(fresh)
                     batch = Batch(entries, live=live, ended=log.ended and seq == len(log.entries))
-                    if not _taken(viewer, batch):
+                    if not taken(viewer, batch):
                         yield batch
                 if log.ended and seq == len(log.entries):
                     return
@@ -263,10 +265,7 @@ class FakeDoor:
     async def fleet_stats(self) -> FleetStats:
         """See ``broker.client.Broker``."""
         await self._reach()
-        ended = [log.record.status for log in self.logs.values() if log.ended]
-        buckets = [(0.1, 1), (1.0, 3), (float("inf"), 4)]
-        counts = {status: ended.count(status) for status in ended}
-        return FleetStats(counts, 1234, 1, buckets, 5.5, 4, active=len(self.logs) - len(ended), queued=2)
+        return fleet_of(self.logs.values())
 
     async def _held(self, generation: str, tenant: str, hold_s: float | None) -> Log:
         try:
@@ -296,7 +295,3 @@ class FakeDoor:
         if log is None or log.tenant != tenant:
             raise GenerationNotFound
         return log
-
-
-def _taken(viewer: Viewer | None, batch: Batch) -> bool:
-    return batch.live and viewer is not None and viewer.take(batch)

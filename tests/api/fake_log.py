@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,7 +14,9 @@ from broker.events import TERMINAL_TYPES, Cancelled, Completed, Entry, Event, Fa
 from broker.fold import OutputFold
 from broker.position import Position
 from broker.record import Output, Record, Status
+from broker.stats import FleetStats
 from broker.submission import Submission
+from broker.tail_items import Batch, Viewer
 
 EPOCH = 1_700_000_000_000
 
@@ -100,3 +103,17 @@ def advance(record: Record, event: Event, top: Position) -> Record:
         case _:
             pass
     return msgspec.structs.replace(record, status=status, last_event_id=str(top))
+
+
+def fleet_of(logs: Iterable[Log]) -> FleetStats:
+    """Counters of these generations; the times are made up."""
+    known = list(logs)
+    ended = [log.record.status for log in known if log.ended]
+    buckets = [(0.1, 1), (1.0, 3), (float("inf"), 4)]
+    counts = {status: ended.count(status) for status in ended}
+    return FleetStats(counts, 1234, 1, buckets, 5.5, 4, active=len(known) - len(ended), queued=2)
+
+
+def taken(viewer: Viewer | None, batch: Batch) -> bool:
+    """Whether a viewer has written a live batch by itself."""
+    return batch.live and viewer is not None and viewer.take(batch)

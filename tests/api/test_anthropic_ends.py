@@ -66,6 +66,8 @@ def test_the_prompt_is_counted_as_anthropic_counts_it(provider: str, prompt: int
     }
     assert told(Started(2, "restart", provider, "m"), completed)[-2]["usage"] == usage
     assert message_answer(submission(), [], provider, completed)["usage"] == usage
+    doubtful = Completed("stop", usage=Usage(1, 1, 5))
+    assert message_answer(submission(), [], "openai", doubtful)["usage"]["input_tokens"] == 0
     nothing = {"input_tokens": 0, "output_tokens": 0}
     assert [
         message_answer(submission(), [], provider, Completed("stop", usage=u))["usage"] for u in (None, Usage())

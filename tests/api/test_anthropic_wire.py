@@ -127,6 +127,20 @@ def test_calls_that_grow_side_by_side_stay_open_side_by_side() -> None:
     ]
 
 
+def test_only_an_object_is_known_to_be_whole() -> None:
+    """A number may go on."""
+    began = [ToolCallStarted(0, "a", "f"), ToolCallDelta(0, "a", "1"), TextDelta(1, "x"), ToolCallDelta(0, "a", "2")]
+    assert outline(*began, ToolCallCompleted(0, "a", "f", "12"))[-2:] == [
+        *(("delta", 0, "input_json_delta", "2"), ("stop", 0)),
+    ]
+
+
+def test_an_empty_piece_is_a_piece() -> None:
+    """So that the frames before its own are the same when it is joined with the next one."""
+    for delta in (TextDelta(0, ""), ReasoningDelta(0, ""), RefusalDelta(0, "")):
+        assert [row[:2] for row in outline(delta)] == [("start", 0), ("delta", 0)]
+
+
 def test_what_broke_off_ends_before_the_message_does() -> None:
     """A call that was cut short, and the prose after it."""
     cut = [ToolCallStarted(0, "a", "f"), ToolCallDelta(0, "a", '{"x'), TextDelta(1, "y"), end("length")]
@@ -143,8 +157,10 @@ def test_what_another_provider_signed_is_sealed() -> None:
     assert unseal(signature, "signature", home="anthropic") == ("openai-responses", "signature", "c2ln")
     assert unseal(data, "opaque", home="anthropic") == ("openai-responses", "opaque", "xx")
     blocks = [Block("reasoning", "hm", "c2ln"), Block("reasoning", opaque="xx"), Block("reasoning", "so")]
+    blocks.append(Block("reasoning", "", ""))
     assert message_answer(submission(), blocks, "openai-responses", end("stop"))["content"] == [
         {"type": "thinking", "thinking": "hm", "signature": signature},
         {"type": "redacted_thinking", "data": data},
         {"type": "thinking", "thinking": "so", "signature": ""},
+        {"type": "thinking", "thinking": "", "signature": "rj1.openai-responses.signature."},
     ]

@@ -92,6 +92,7 @@ def test_tool_calls_are_told_by_the_order_of_their_start() -> None:
         ToolCallStarted(1, "call_2", "get_time"),
         ToolCallDelta(1, "call_2", '{"a"'),
         ToolCallDelta(0, "call_1", '{"city":"Paris"}'),
+        ToolCallDelta(1, "call_2", ":"),
         ToolCallCompleted(0, "call_1", "get_weather", '{"city":"Paris"}'),
         ToolCallCompleted(1, "call_2", "get_time", '{"a":1}'),
     )
@@ -103,7 +104,7 @@ def test_tool_calls_are_told_by_the_order_of_their_start() -> None:
         "function": {"name": "get_weather", "arguments": ""},
     }
     assert [(call["index"], call["function"]["arguments"]) for call in calls] == [
-        *((0, ""), (1, ""), (1, '{"a"'), (0, '{"city":"Paris"}'), (1, ":1}")),
+        *((0, ""), (1, ""), (1, '{"a"'), (0, '{"city":"Paris"}'), (1, ":"), (1, "1}")),
     ]
 
 

@@ -41,7 +41,7 @@ async def test_the_document_refers_to_nothing_that_is_not_in_it(client: httpx2.A
         *("/v1/generations", "/v1/generations/{generation}", "/v1/generations/{generation}/cancel"),
         *("/v1/generations/{generation}/events", "/livez", "/readyz", "/metrics", "/v1/models"),
         *("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/responses/{response_id}"),
-        "/v1/responses/{response_id}/cancel",
+        *("/v1/responses/{response_id}/cancel", "/v1/ui/chat", "/v1/ui/chat/{chat}/stream", "/v1/ui/chat/{chat}/stop"),
     }
     for where, path in document["paths"].items():
         kind = "application/json" if vendor_of(where) else "application/problem+json"
@@ -73,7 +73,7 @@ def test_a_fuzzer_finds_no_answer_that_the_document_does_not_know(case: Any) -> 
     """Every status, header and body is declared; wrong data is refused; nothing is a 5xx."""
     # Not in the schema: rules between the fields of a message, and what makes a cursor one. 401 has its own tests.
     # The bodies of other vendors' wires are described by their vendors; the position of a frame fits some formats only.
-    bodies = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
+    bodies = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/ui/chat")
     loose = case.operation.path in ("/v1/generations", "/v1/generations/{generation}/events", *bodies)
     excluded: list[Any] = [ignored_auth, *([positive_data_acceptance] if loose else [])]
     case.call_and_validate(headers=KEY, excluded_checks=excluded)

@@ -27,41 +27,39 @@ from tests.api.responses_wire import SUBMISSION, asked, known
 from tests.contracts.formats import effort
 from tests.contracts.histories import EPOCH, GENERATION, logs
 
-FIELDS = set(
-    [
-        "id",
-        "object",
-        "created_at",
-        "completed_at",
-        "status",
-        "incomplete_details",
-        "model",
-        "previous_response_id",
-        "instructions",
-        "output",
-        "error",
-        "tools",
-        "tool_choice",
-        "truncation",
-        "parallel_tool_calls",
-        "text",
-        "top_p",
-        "presence_penalty",
-        "frequency_penalty",
-        "top_logprobs",
-        "temperature",
-        "reasoning",
-        "usage",
-        "max_output_tokens",
-        "max_tool_calls",
-        "store",
-        "background",
-        "service_tier",
-        "metadata",
-        "safety_identifier",
-        "prompt_cache_key",
-    ]
-)
+FIELDS = {
+    "id",
+    "object",
+    "created_at",
+    "completed_at",
+    "status",
+    "incomplete_details",
+    "model",
+    "previous_response_id",
+    "instructions",
+    "output",
+    "error",
+    "tools",
+    "tool_choice",
+    "truncation",
+    "parallel_tool_calls",
+    "text",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "temperature",
+    "reasoning",
+    "usage",
+    "max_output_tokens",
+    "max_tool_calls",
+    "store",
+    "background",
+    "service_tier",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+}
 """wires.md, "The full Response resource"."""
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 WHOLE_TOOL = {**TOOL, "description": None, "strict": None}
@@ -120,7 +118,7 @@ def test_what_was_asked_as_null_is_what_was_not_asked() -> None:
 
 def test_what_was_asked_in_another_dialect_is_told_in_this_one() -> None:
     """From the canonical request; another dialect's own words are not taken for ours."""
-    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True}}
+    schema: dict[str, Any] = {"name": "n", "schema": {"type": "object"}, "strict": True}
     request = StoredRequest(
         model="m1",
         input="hi",
@@ -130,7 +128,7 @@ def test_what_was_asked_in_another_dialect_is_told_in_this_one() -> None:
         top_p=0.5,
         tools=[Tool(type="function", function=Function(name="f", parameters={"type": "object"}))],
         tool_choice=NamedToolChoice(type="function", function=NamedFunction(name="f")),
-        response_format=form,
+        response_format={"type": "json_schema", "json_schema": schema},
         reasoning=Reasoning(effort="high"),
         wire=Wire(dialect="openai.chat", echo={"instructions": "foreign", "background": True}),
     )
@@ -138,7 +136,7 @@ def test_what_was_asked_in_another_dialect_is_told_in_this_one() -> None:
     names = ("instructions", "max_output_tokens", "temperature", "top_p", "background", "metadata", "tools")
     assert [resource[name] for name in names] == ["Be brief.", 5, 0.0, 0.5, False, {"k": "v"}, [WHOLE_TOOL]]
     assert resource["tool_choice"] == {"type": "function", "name": "f"}
-    assert resource["text"] == {"format": {"type": "json_schema", **form["json_schema"]}}
+    assert resource["text"] == {"format": {"type": "json_schema", **schema}}
     assert resource["reasoning"] == {"effort": "high", "summary": None}
     assert Response.model_validate(resource, strict=True).id == resource["id"]
 
@@ -187,15 +185,15 @@ def test_when_it_was_completed() -> None:
 def test_the_whole_input_is_counted() -> None:
     """Anthropic reports what its cache read and wrote beside the input, OpenAI within it."""
     usage = Usage(10, 5, 100, 20, 3)
-    within, beside = usage_body(usage, "openai"), usage_body(usage, "anthropic")
-    assert within == {
+    within: dict[str, Any] = {
         "input_tokens": 10,
         "input_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 20},
         "output_tokens": 5,
         "output_tokens_details": {"reasoning_tokens": 3},
         "total_tokens": 15,
     }
-    assert beside == {**within, "input_tokens": 130, "total_tokens": 135}
+    assert usage_body(usage, "openai") == within
+    assert usage_body(usage, "anthropic") == {**within, "input_tokens": 130, "total_tokens": 135}
     assert usage_body(None, "openai") is None
     unknown = usage_body(Usage(output_tokens=2), "anthropic")
     assert unknown is not None

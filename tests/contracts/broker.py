@@ -158,6 +158,26 @@ class BrokerContract(TailRules, EndRules):
             await stage.door.list(tenant=TENANT, cursor="nonsense")
         assert caught.value.field == "cursor"
 
+    # -- chats ----------------------------------------------------------------------------------------------------
+
+    async def test_a_chat_stands_for_its_latest_generation(self, stage: Stage) -> None:
+        """Whichever is told last; what is settled is the generation, also when that has ended since."""
+        chats = stage.door.chats
+        first, second = await stage.started(stage.long()), await submit_later(stage)
+        for generation in (second, first):
+            await chats.begin(TENANT, "chat", generation, 60_000)
+        await chats.settle(first)
+        run = await chats.current(TENANT, "chat")
+        assert run is not None
+        assert (run.generation, run.settled) == (second, False)
+        assert await chats.current(STRANGER, "chat") is None
+        await chats.begin(TENANT, "other", first, 60_000)
+        await stage.door.cancel(first, tenant=TENANT)
+        await stage.door.wait(first, 10, tenant=TENANT)
+        run = await chats.current(TENANT, "other")
+        assert run is not None
+        assert (run.generation, run.settled) == (first, True)
+
 
 async def submit_later(stage: Stage) -> str:
     """Submit in a millisecond of its own."""

@@ -52,6 +52,10 @@ def arm(point: str) -> None:
             Drive._pull = die
         case "in a tool call":
             behind_an_append(b"a", signal.SIGKILL)
+        case "in the text":
+            behind_an_append(b"t", signal.SIGKILL)
+        case "in a thought":
+            behind_an_append(b"r", signal.SIGKILL)
         case "behind the last token":
             LogWriter.end = end_without_its_end
         case "between the end and the queue":

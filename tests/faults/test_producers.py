@@ -31,10 +31,11 @@ pytestmark = pytest.mark.integration
 TOKENS = 2000
 
 
-async def crash(settings: Settings, point: str) -> int:
+async def crash(settings: Settings, point: str, **environ: str) -> int:
     """A worker process of its own that ends at this point; answers its exit code."""
     env = {
         **inherited(),
+        **environ,
         "REJOINDER_REDIS_URL": settings.redis_url,
         "REJOINDER_KEY_PREFIX": settings.key_prefix,
         "REJOINDER_LEASE_S": str(settings.lease_s),

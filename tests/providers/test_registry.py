@@ -13,11 +13,12 @@ from broker.errors import UnknownModel
 from broker.routing import Router
 from broker.settings import Settings
 from tests.providers.contract import failure_of, items_of, make_call
-from tests.support.upstream import Reply, Upstream, chat_frames, golden
+from tests.support.upstream import Reply, Upstream, anthropic_frames, chat_frames, golden
 from tests.support.waiting import wait_until
 from worker.providers.anthropic import AnthropicProvider
 from worker.providers.demo import DemoProvider
 from worker.providers.openai_chat import OpenAIChatProvider
+from worker.providers.openai_responses import OpenAIResponsesProvider
 from worker.providers.registry import Registry
 
 TOML = """
@@ -29,6 +30,12 @@ can_continue = true
 
 [providers.ollama]
 base_url = "{url}/v1"
+
+[providers.responses]
+kind = "openai-responses"
+base_url = "{url}/v1"
+background = true
+models = ["o9"]
 
 [routes]
 "gpt-*" = "openai"
@@ -59,6 +66,7 @@ def settings(tmp_path: Path, upstream: Upstream) -> Settings:
     [
         ("demo/demo-1", ("demo", "demo-1")),
         ("openai/gpt-x", ("openai", "gpt-x")),
+        ("openai-responses/gpt-x", ("openai-responses", "gpt-x")),
         ("anthropic/claude-x", ("anthropic", "claude-x")),
         ("vllm/llama", ("vllm", "llama")),
         ("vllm/qwen/qwen3", ("vllm", "qwen/qwen3")),
@@ -85,7 +93,7 @@ def test_unknown_models(model: str) -> None:
 def test_known_models(settings: Settings) -> None:
     """The demo's and the configured ones, under their full names, each of which resolves."""
     router = Router(settings)
-    assert router.known_models() == ["demo/demo-1", "vllm/llama", "vllm/qwen/qwen3"]
+    assert router.known_models() == ["demo/demo-1", "vllm/llama", "vllm/qwen/qwen3", "responses/o9"]
     for model in router.known_models():
         assert "/".join(router.resolve(model)) == model
 
@@ -119,7 +127,7 @@ async def test_keys_come_from_the_environ_given(settings: Settings, upstream: Up
     await wait_until(lambda: upstream.live == 0)
 
 
-@pytest.mark.parametrize("model", ["vllm/llama", "openai/gpt-x", "anthropic/claude-x"])
+@pytest.mark.parametrize("model", ["vllm/llama", "openai/gpt-x", "openai-responses/gpt-x", "anthropic/claude-x"])
 async def test_a_missing_key_is_told(settings: Settings, model: str) -> None:
     """The call fails at once, without a request, and says why."""
     settings = settings.model_copy(update={"openai_api_key": None, "anthropic_api_key": None})
@@ -127,6 +135,17 @@ async def test_a_missing_key_is_told(settings: Settings, model: str) -> None:
         provider, name = registry.resolve(model)
         _, error = await failure_of(provider, make_call(name))
     assert (error.code, error.can_retry) == ("provider_auth", False)
+
+
+async def test_a_configured_kind(settings: Settings, upstream: Upstream) -> None:
+    """``kind`` says what it speaks, ``background`` how."""
+    upstream.replies.append(Reply(anthropic_frames(golden("responses_text_background"))))
+    async with Registry(settings, {}) as registry:
+        provider, name = registry.resolve("responses/o9")
+        assert (type(provider), provider.name, provider.models()) == (OpenAIResponsesProvider, "responses", ["o9"])
+        assert not provider.can_continue(name)
+        await items_of(provider, make_call(name))
+    assert (upstream.asked[0].path, upstream.asked[0].body["background"]) == ("/v1/responses", True)
 
 
 async def test_the_file_may_name_a_built_in_provider(tmp_path: Path, upstream: Upstream) -> None:

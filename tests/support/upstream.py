@@ -39,6 +39,7 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    method: str = "POST"
 
 
 class Upstream:
@@ -73,7 +74,7 @@ class Upstream:
         self.opened += 1
         self._writers.add(writer)
         try:
-            while (asked := await _read_request(reader)) is not None:
+            while (asked := await read_request(reader)) is not None:
                 self.asked.append(asked)
                 if not await _answer(self.replies.popleft(), reader, writer):
                     return
@@ -85,7 +86,8 @@ class Upstream:
             writer.close()
 
 
-async def _read_request(reader: asyncio.StreamReader) -> Asked | None:
+async def read_request(reader: asyncio.StreamReader) -> Asked | None:
+    """The next request on a connection; None = there is none."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
     except asyncio.IncompleteReadError:
@@ -93,7 +95,8 @@ async def _read_request(reader: asyncio.StreamReader) -> Asked | None:
     first, *lines = head.strip().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Asked(first.split(" ")[1], headers, json.loads(body))
+    method, path, _ = first.split(" ")
+    return Asked(path, headers, json.loads(body or b"{}"), method)
 
 
 async def _answer(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
