@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from bench import machine
 from bench.measure import Row
 from bench.peers.registry import skipped
 from bench.registry import SCENARIOS, SYSTEMS, Alone, Scenario, default_systems
-from bench.report import write
+from bench.report import merged, write
 from bench.runner import run, smoke
 from bench.scale import FULL, QUICK, SMOKE
 from bench.smoke import missing, not_written
@@ -31,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="shorter rounds, for work on one figure")
     parser.add_argument("--smoke", action="store_true", help="tiny rounds that only show that everything works")
+    parser.add_argument("--merge", action="store_true", help="keep the rest of bench/results, and write this into it")
     parser.add_argument("--out", type=Path, help="where the results go; default: bench/results for a whole run")
     told = parser.parse_args()
     for value, known in ((told.only, names), (told.systems, SYSTEMS)):
@@ -51,8 +53,11 @@ async def main(told: argparse.Namespace) -> list[str]:
     for scenario in scenarios:
         rows += await run(scenario, systems, told.rounds, scale)
     whole = len(wanted) == len(SCENARIOS) and scale is FULL
-    out = told.out or (RESULTS if whole else None)
-    print("\n" + write(rows, {**machine.describe(), "left_out": skipped()}, out))
+    out = told.out or (RESULTS if whole or told.merge else None)
+    about = machine.describe()
+    if told.merge:
+        rows, about = merged(rows, json.loads((RESULTS / "core.json").read_text()))
+    print("\n" + write(rows, {**about, "left_out": left_out(rows)}, out))
     void = [row for row in rows if row.metric.endswith(".run") and row.note.startswith("void") and is_ours(row.system)]
     return [f"VOID: {row.metric.partition('.')[0]}, {row.system}: {row.note}" for row in void]
 
@@ -65,6 +70,12 @@ async def try_all(scenarios: Sequence[Scenario | Alone], systems: Sequence[str],
         write([row for rows in made.values() for row in rows], machine.describe(), where)
         pictures = find_spec("matplotlib") is not None and any(scenario.name == "w2" for scenario in scenarios)
         return [*missing(made), *(f"{name} was not written" for name in not_written(where, pictures=pictures))]
+
+
+def left_out(rows: Sequence[Row]) -> dict[str, str]:
+    """Systems that this machine can't run and that there is no figure of, and why."""
+    there = {row.system for row in rows}
+    return {name: why for name, why in skipped().items() if name not in there}
 
 
 def is_ours(system: str) -> bool:

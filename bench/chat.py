@@ -19,14 +19,16 @@ from typing import Any
 
 import httpx2
 
+from bench import chat_replay
 from bench.chat_ways import ChatWay, straight, through_litellm, through_us
+from bench.child import ChildFailed
 from bench.fake_answers import Ask, Count
 from bench.fake_provider import FakeProvider, fake_provider
-from bench.load_generator import hold, judged
+from bench.load_generator import Unsound, hold, judged
 from bench.machine import settle
 from bench.measure import Row
 from bench.peers.install import litellm_missing
-from bench.scale import FULL, Scale
+from bench.scale import Scale
 from bench.ttft import NotWhole, ask
 
 STREAMS = 20
@@ -94,20 +96,46 @@ async def cost(way: ChatWay, provider: FakeProvider, streams: int, tokens: int, 
     return Cost(way.name, report, {name: after[name] - before[name] for name in after}, told)
 
 
-async def measure(rounds: int, streams: int, seconds: float, warm: int) -> list[list[Cost]]:
-    """All ways in turn, in every round. Raises what :func:`cost` raises, and :class:`bench.child.ChildFailed`."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of it: answers at once and their tokens, asks that warm up, and what is read again."""
+
+    streams: int = STREAMS
+    tokens: int = int(SECONDS * RATE)
+    warm: int = WARM_ASKS
+    replayed: int = chat_replay.TOKENS
+    logs: int = chat_replay.LOGS
+    proxy: bool = True
+    """With LiteLLM, where it is installed."""
+
+
+SMOKE = Size(2, 5, 1, 50, 1, proxy=False)
+
+
+async def measure(size: Size) -> list[Row]:
+    """All ways in turn. Raises what :func:`cost` raises, and :class:`bench.child.ChildFailed`, but not for a peer."""
     keys = map(str, itertools.count())
-    tokens = max(int(seconds * RATE), 5)
+
+    async def measured(way: ChatWay) -> Cost:
+        # Read to its end by another client, which sees that an answer is whole and ends as OpenAI's do.
+        for _ in range(size.warm):
+            await ask(http, way.way(), next(keys))
+        return await cost(way, provider, size.streams, size.tokens, RATE)
+
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(fake_provider(TICK_S))
         ways = [straight(provider), *await stack.enter_async_context(through_us(provider))]
-        if litellm_missing() is None:
-            ways.append(await stack.enter_async_context(through_litellm(provider)))
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=LATE_S))
-        # Read to its end by another client, which sees that an answer is whole and ends as OpenAI's do.
-        for _, way in itertools.product(range(warm), ways):
-            await ask(http, way.way(), next(keys))
-        return [[await cost(way, provider, streams, tokens, RATE) for way in ways] for _ in range(rounds)]
+        costs = [await measured(way) for way in ways]
+        replays = await chat_replay.measure(ways[1], http, size.replayed, size.logs)
+        rows = chat_replay.rows_of(replays)
+        if size.proxy and litellm_missing() is None:
+            try:
+                costs.append(await measured(await stack.enter_async_context(through_litellm(provider))))
+            except (Unsound, NotWhole, ChildFailed, httpx2.HTTPError, TimeoutError) as error:
+                # Somebody else's server that fails must not cost the rest of the run.
+                rows.append(Row("chat.run", "litellm", None, f"failed: {type(error).__name__}: {error}"))
+        return rows_of(costs) + rows
 
 
 def rows_of(costs: list[Cost]) -> list[Row]:
@@ -124,7 +152,7 @@ def rows_of(costs: list[Cost]) -> list[Row]:
         rows.append(Row("chat.added_p99_ms", each.name, each.ms("p99") - direct.ms("p99")))
         rows.append(Row("chat.token_us", each.name, each.us()))
         rows.append(Row("chat.core_share", each.name, each.share))
-        rows.append(Row("chat.chunks", each.name, each.report["frames"] / each.report["tokens"]))
+        rows.append(Row("chat.chunks_per_token", each.name, each.report["frames"] / each.report["tokens"]))
         parts = [name for name in ("node", "worker", "redis") if name in each.cpu_us]
         rows += [Row(f"chat.{name}_us", each.name, each.us(name)) for name in parts]
     return rows
@@ -132,18 +160,14 @@ def rows_of(costs: list[Cost]) -> list[Row]:
 
 async def run(scale: Scale) -> list[Row]:
     """Rows of the core table."""
-    if scale.smoke:
-        rounds = await measure(1, 2, 0.05, warm=1)
-    else:
-        rounds = await measure(1, STREAMS, scale.seconds(SECONDS), WARM_ASKS)
-    return [row for costs in rounds for row in rows_of(costs)]
+    return await measure(SMOKE if scale.smoke else Size(tokens=int(scale.seconds(SECONDS) * RATE)))
 
 
 async def main(rounds: int) -> None:
     """Print the rows."""
-    for costs in await measure(rounds, STREAMS, FULL.seconds(SECONDS), WARM_ASKS):
-        for row in rows_of(costs):
-            print(f"{row.metric:20} {row.system:10} {row.value:8.2f}  {row.note}")
+    for _ in range(rounds):
+        for row in await measure(Size()):
+            print(f"{row.metric:28} {row.system:12} {row.value:8.2f}  {row.note}", flush=True)
 
 
 if __name__ == "__main__":

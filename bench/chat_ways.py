@@ -1,4 +1,4 @@
-"""The ways on which ``bench.chat`` asks for an answer in OpenAI's chat completions: each one's processes and requests."""
+"""The ways on which ``bench.chat`` asks for chat completions: each one's processes and requests."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def straight(provider: FakeProvider) -> ChatWay:
 
 @asynccontextmanager
 async def through_us(provider: FakeProvider) -> AsyncGenerator[tuple[ChatWay, ChatWay]]:
-    """A node, a worker and a server of their own: as a client finds them, and with every token by itself."""
+    """A node, a worker and a server of their own: every token by itself; and neighbours joined, as is the default."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = await stack.enter_async_context(EmbeddedServer())
@@ -87,7 +87,7 @@ async def through_us(provider: FakeProvider) -> AsyncGenerator[tuple[ChatWay, Ch
         def way(name: str, more: Mapping[str, Any]) -> ChatWay:
             return ChatWay(name, port, "/v1/chat/completions", f"{NAME}/m", {}, more, pids, meter)
 
-        yield way("ours", {}), way("ours-each", EACH)
+        yield way("ours", EACH), way("ours-default", {})
 
 
 @asynccontextmanager

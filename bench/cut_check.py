@@ -18,8 +18,8 @@ from api.door import Door
 from api.formats import FOLDS, FORMATS, open_format
 from api.formats.base import VoidAttempt
 from api.streams import open_source
-from broker.events import CONTENT_TYPES, TERMINAL_TYPES, Entry, TextDelta
-from broker.position import START, Cursor, parse_cursor
+from broker.events import CONTENT_TYPES, Entry, TextDelta
+from broker.position import Cursor, parse_cursor
 from tests.contracts.histories import KINDS, restarts, wicked, write
 from tests.contracts.one_log import OneLog, submitted
 
@@ -156,9 +156,7 @@ class Oracle:
     def holds(self, at: Place) -> bool:
         """Whether a reader who stands there has been sent content of the attempt that stood then."""
         begun = max(seq for seq in self._voiding if seq <= at.seq)
-        return any(self._content(seq) for seq in range(begun + 1, at.seq)) or (
-            at.seq > begun and self._content(at.seq)
-        )
+        return any(self._content(seq) for seq in range(begun + 1, at.seq + 1))
 
     def _content(self, seq: int) -> bool:
         return bool(self.frames.get(seq)) and isinstance(self.log[seq - 1].event, CONTENT_TYPES)

@@ -49,7 +49,10 @@ def run(logs: int, seed: int = SEED, processes: int = PROCESSES) -> dict[str, Ta
 
 def markdown(tallies: Mapping[str, Tally]) -> str:
     """The table."""
-    lines = ["| format | logs | cuts | resumes | of those void | differences |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| format | logs | cuts | resumes | of those void | differences |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     lines += [
         f"| {name} | {t.logs:,} | {t.cuts:,} | {t.resumes:,} | {t.voids:,} | {t.differences:,} |"
         for name, t in tallies.items()

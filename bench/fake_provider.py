@@ -2,7 +2,8 @@
 
 What a call is answered stands in its prompt: the last message is an :class:`Ask` as JSON. The first token is
 ``key@ns@``, with ``ns`` the CLOCK_MONOTONIC at which it was sent, and leaves with the head of the answer as soon as the
-request is there; token ``n`` of the others is `` n``. Who wants it has such a stamp in each of them. The first part of the path is the caller's name.
+request is there; token ``n`` of the others is `` n``. Who wants it has such a stamp in each.
+The first part of the path is the caller's name.
 
 It is spoken to in lines of JSON: ``"count"`` is answered with a :class:`Count`, ``"book"`` with all calls so far, each
 ``[key, caller, ns]``. ``"forget"`` and ``"go"`` are answered like ``"count"``: with the first the book begins anew,

@@ -22,6 +22,24 @@ SHOWN = (
     "takeover.max_ms",
     FAULTS,
 )
+CHAT = (
+    "chat.token_us",
+    "chat.node_us",
+    "chat.worker_us",
+    "chat.redis_us",
+    "chat.core_share",
+    "chat.chunks_per_token",
+    "chat.added_p50_ms",
+    "chat.added_p99_ms",
+    "chat.p50_ms",
+    "chat.p99_ms",
+)
+CHAT_SYSTEMS = {
+    "direct": "the provider itself",
+    "ours": "ours, each token by itself",
+    "ours-default": "ours, joined for 20 ms",
+    "litellm": "LiteLLM's proxy",
+}
 SYSTEMS = ("naive", "nchan", "ours")
 _FLOOR = "floor"
 
@@ -39,6 +57,16 @@ def highlights(document: Mapping[str, Any]) -> list[list[str]]:
     return [
         [_title(metric), *(_shown(known.get((metric, system))) for system in SYSTEMS)]
         for metric in SHOWN
+        if (metric, "ours") in known
+    ]
+
+
+def chat(document: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of metric and each way from a client of chat completions to its provider."""
+    known = values(document)
+    return [
+        [_title(metric).partition(": ")[2], *(_shown(known.get((metric, system))) for system in CHAT_SYSTEMS)]
+        for metric in CHAT
         if (metric, "ours") in known
     ]
 

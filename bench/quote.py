@@ -143,9 +143,15 @@ def misses() -> str:
     return _table(["metric", "goal", "ours", "over it", "a loop in C"], highlights.missed(_core()))
 
 
+def chat() -> str:
+    """What a token costs as OpenAI's chat completions."""
+    return _table(["", *highlights.CHAT_SYSTEMS.values()], highlights.chat(_core()))
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "highlights": best_of,
     "missed": misses,
+    "chat": chat,
     "unit-costs": unit_costs,
     "capacity": capacity,
     "prediction": prediction,

@@ -26,8 +26,8 @@ SYSTEMS: dict[str, MakeSystem] = {
     "ours-poll": partial(ours, "ours-poll", LIVE="poll"),
     **{name: peer.make for name, peer in PEERS.items()},
 }
-MODULES = {"append": 3, "queue_load": 1, "ttft": 2, "sdk": 2}
-"""What workers, the queue and the SDKs cost, and how many rounds of each tell."""
+MODULES = {"append": 3, "queue_load": 1, "ttft": 2, "sdk": 2, "chat": 3}
+"""What workers, the queue, the SDKs and the way through us cost, and how many rounds of each tell."""
 
 
 def default_systems() -> list[str]:

@@ -112,3 +112,10 @@ def as_json(rows: Sequence[Row], machine: dict[str, Any]) -> dict[str, Any]:
         for row in rows
     ]
     return {"machine": machine, "summary": summaries, "rounds": rounds}
+
+
+def merged(rows: Sequence[Row], document: dict[str, Any]) -> tuple[list[Row], dict[str, Any]]:
+    """An earlier run's rows with these instead of those of the same metrics, and what it said of its machine."""
+    anew = {row.metric for row in rows}
+    old = [Row(**row) for row in document["rounds"]]
+    return [*(row for row in old if row.metric not in anew), *rows], document["machine"]
