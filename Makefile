@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 LOAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test ways coverage contract browser chaos golden bench bench-smoke bench-curves docs check lock clean
+.PHONY: help setup demo dev fmt lint types test ways coverage contract browser chaos golden bench bench-smoke bench-curves cuts docs check lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -86,6 +86,10 @@ bench-smoke: $(BENCH) ## The same with tiny loads, a minute at most: whether the
 
 bench-curves: $(BENCH) ## Measure how cost grows, half an hour at most; plots and tables go to bench/results/
 	@$(BIN)/python -m bench.curves
+	@$(BIN)/python -m bench.quote
+
+cuts: $(DEV) ## Cut every format behind every frame of ten thousand generated logs: some ten minutes of two cores
+	@$(BIN)/python -m bench.cuts
 	@$(BIN)/python -m bench.quote
 
 docs: $(RUNTIME) ## Write the generated documents anew

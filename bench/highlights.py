@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.goals import FAULTS, GOALS
@@ -33,7 +33,12 @@ CHAT = (
     "chat.added_p99_ms",
     "chat.p50_ms",
     "chat.p99_ms",
+    "chat.replay_cold_ms",
+    "chat.replay_warm_ms",
+    "chat.responses_replay_cold_ms",
+    "chat.responses_replay_warm_ms",
 )
+CHAT_SHORT = ("chat.token_us", "chat.added_p50_ms", "chat.added_p99_ms")
 CHAT_SYSTEMS = {
     "direct": "the provider itself",
     "ours": "ours, each token by itself",
@@ -61,12 +66,15 @@ def highlights(document: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def chat(document: Mapping[str, Any]) -> list[list[str]]:
+def chat(document: Mapping[str, Any], metrics: Sequence[str] = CHAT) -> list[list[str]]:
     """Rows of metric and each way from a client of chat completions to its provider."""
     known = values(document)
     return [
-        [_title(metric).partition(": ")[2], *(_shown(known.get((metric, system))) for system in CHAT_SYSTEMS)]
-        for metric in CHAT
+        [
+            _title(metric).rpartition("openai.chat: ")[2],
+            *(_shown(known.get((metric, system))) for system in CHAT_SYSTEMS),
+        ]
+        for metric in metrics
         if (metric, "ours") in known
     ]
 

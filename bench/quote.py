@@ -148,10 +148,16 @@ def chat() -> str:
     return _table(["", *highlights.CHAT_SYSTEMS.values()], highlights.chat(_core()))
 
 
+def chat_short() -> str:
+    """The same for the README."""
+    return _table(["", *highlights.CHAT_SYSTEMS.values()], highlights.chat(_core(), highlights.CHAT_SHORT))
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "highlights": best_of,
     "missed": misses,
     "chat": chat,
+    "chat-short": chat_short,
     "unit-costs": unit_costs,
     "capacity": capacity,
     "prediction": prediction,

@@ -10,7 +10,7 @@ import shlex
 import pytest
 
 from bench import capacity, quote
-from bench.peers.install import SERVER
+from bench.peers.install import PINNED, SERVER
 from tests.docs.blocks import ROOT, Block, all_blocks
 
 pytestmark = pytest.mark.docs
@@ -52,6 +52,7 @@ def test_the_peers_versions_are_those_that_were_installed() -> None:
     text = _PAGE.read_text()
     assert f"resumable-stream {pinned['resumable-stream']}" in text
     assert f"`redis` {pinned['redis']}" in text
+    assert f"LiteLLM {dict(line.split('==') for line in PINNED.read_text().splitlines())['litellm']}" in text
 
 
 def test_every_picture_of_a_curve_is_shown() -> None:
