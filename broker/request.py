@@ -18,18 +18,26 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
+class CacheControl(_Model):
+    """Anthropic's mark: what stands up to here may be cached. Other providers are not told of it."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
+
+
 class TextPart(_Model):
     """A piece of text in a message."""
 
     type: Literal["text"]
     text: str
+    cache_control: CacheControl | None = None
 
 
 class ImageURL(_Model):
     """Where an image is: an https or a data URL."""
 
     url: str = Field(min_length=1)
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 class ImagePart(_Model):
@@ -37,6 +45,7 @@ class ImagePart(_Model):
 
     type: Literal["image_url"]
     image_url: ImageURL
+    cache_control: CacheControl | None = None
 
 
 class RefusalPart(_Model):
@@ -72,6 +81,7 @@ class ToolCallPart(_Model):
     id: str = Field(min_length=1)
     type: Literal["function"] = "function"
     function: FunctionCall
+    cache_control: CacheControl | None = None
 
 
 class Message(_Model):
@@ -83,6 +93,7 @@ class Message(_Model):
     tool_calls: list[ToolCallPart] | None = None
     tool_call_id: str | None = None
     is_error: bool | None = Field(default=None, description="Of a tool message: the tool failed")
+    cache_control: CacheControl | None = Field(default=None, description="Of a tool message: after its result")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -90,8 +101,8 @@ class Message(_Model):
             raise ValueError("a tool message needs tool_call_id")
         if self.role != "assistant" and self.tool_calls:
             raise ValueError("only an assistant message has tool_calls")
-        if self.role != "tool" and self.is_error is not None:
-            raise ValueError("only a tool message has is_error")
+        if self.role != "tool" and (self.is_error is not None or self.cache_control is not None):
+            raise ValueError("only a tool message has is_error and cache_control")
         if self.role != "assistant" and any(isinstance(part, ReasoningPart) for part in self.content or ()):
             raise ValueError("only an assistant message has reasoning")
         if self.content is None and not self.tool_calls:
@@ -113,6 +124,7 @@ class Tool(_Model):
 
     type: Literal["function"]
     function: Function
+    cache_control: CacheControl | None = None
 
 
 class NamedFunction(_Model):
@@ -131,7 +143,7 @@ class NamedToolChoice(_Model):
 class Reasoning(_Model):
     """How much the model may think: an effort word (OpenAI) or a budget in tokens (Anthropic)."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     budget_tokens: int | None = Field(default=None, ge=1)
 
 
@@ -165,6 +177,7 @@ class GenerationRequest(_Model):
     stop: str | list[str] | None = None
     tools: list[Tool] | None = Field(default=None, max_length=512)
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = Field(default=None, description="Whether one answer may call several tools")
     response_format: dict[str, Any] | None = None
     reasoning: Reasoning | None = None
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias
 
 from broker.errors import UnknownModel
 from broker.settings import Settings
@@ -10,7 +11,17 @@ from broker.settings import Settings
 DEMO_MODELS = ("demo-1",)
 """The models of the built-in provider ``demo``, which needs neither a key nor a network."""
 
-_BUILT_IN = ("demo", "openai", "openai-responses", "anthropic")
+Vendor: TypeAlias = Literal["openai.chat", "openai.responses", "anthropic", "compatible", "demo"]
+"""What a provider speaks; ``compatible`` = somebody else's server that speaks OpenAI's chat completions."""
+
+_BUILT_IN: dict[str, Vendor] = {
+    "demo": "demo",
+    "openai": "openai.chat",
+    "openai-responses": "openai.responses",
+    "anthropic": "anthropic",
+}
+_CONFIGURED: dict[str, Vendor] = {"openai": "compatible", "openai-responses": "openai.responses"}
+"""By the ``kind`` of a configured provider."""
 
 
 class Router:
@@ -38,6 +49,12 @@ class Router:
             if fnmatchcase(model, glob) and target in self._providers:
                 return self._checked(model, target, model)
         raise _unknown(model)
+
+    def vendor(self, provider: str) -> Vendor:
+        """What a provider speaks, by its name as :meth:`resolve` gives it."""
+        if config := self._configured.get(provider):
+            return _CONFIGURED[config.kind]
+        return _BUILT_IN[provider]
 
     def known_models(self) -> list[str]:
         """Full names (``provider/name``) of the models that are known without asking a provider, in a stable order."""
