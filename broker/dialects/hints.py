@@ -127,5 +127,3 @@ def options_by(rules: Mapping[str, Rule], fields: Fields) -> dict[str, Any]:
         else:
             raise node.refused(rule.why)
     return options
-
-

@@ -79,7 +79,8 @@ class Node:
         if not isinstance(self.value, list):
             raise self.refused("must be an array")
         return [
-            Node(value, f"{self.path}.{index}", self.reading) for index, value in enumerate(cast("list[Any]", self.value))
+            Node(value, f"{self.path}.{index}", self.reading)
+            for index, value in enumerate(cast("list[Any]", self.value))
         ]
 
     def object(self) -> dict[str, Any]:

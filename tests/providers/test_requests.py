@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from broker.dialects.to_messages import DEFAULT_MAX_TOKENS
 from broker.errors import ProviderError
 from broker.events import ReasoningDelta, TextDelta
 from tests.providers.contract import make_call
-from worker.providers.anthropic_request import DEFAULT_MAX_TOKENS, request_to_anthropic
-from worker.providers.openai_chat_request import request_to_openai
+from worker.providers.asked import chat_body, messages_body
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 LOOKUP = {"type": "function", "function": {"name": "lookup", "description": "d", "parameters": {"type": "object"}}}
@@ -35,7 +35,7 @@ CONVERSATION: list[dict[str, Any]] = [
 
 def openai(*, official: bool = True, **fields: Any) -> dict[str, Any]:
     """The body for OpenAI, without what is always there."""
-    body = request_to_openai(make_call(**fields), official=official)
+    body = chat_body(make_call(**fields), official=official)
     assert body.pop("model") == "m1"
     assert body.pop("stream") is True
     assert body.pop("stream_options") == {"include_usage": True}
@@ -44,7 +44,7 @@ def openai(*, official: bool = True, **fields: Any) -> dict[str, Any]:
 
 def anthropic(model: str = "claude-sonnet-5", **fields: Any) -> dict[str, Any]:
     """The body for Anthropic, without what is always there."""
-    body = request_to_anthropic(make_call(model, **fields))
+    body = messages_body(make_call(model, **fields))
     assert body.pop("model") == model
     assert body.pop("stream") is True
     return body

@@ -8,10 +8,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from broker.dialects.prefix import prefix_text
+from broker.dialects.to_messages import can_prefill
 from broker.errors import ProviderError
 from worker.providers.answer import MAX_CALLS, events_of
 from worker.providers.anthropic_map import MessageState, events_at_end, events_from_message
-from worker.providers.anthropic_request import can_prefill, prefix_text, request_to_anthropic
+from worker.providers.asked import messages_body
 from worker.providers.base import Call, ProviderItem
 from worker.providers.blocks import Blocks, malformed
 from worker.providers.failures import READ_MARGIN_S, Upstream
@@ -54,7 +56,7 @@ class AnthropicProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[ProviderItem, None]:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
-        body = request_to_anthropic(call)
+        body = messages_body(call)
         client = await self._connected()
         import httpx2  # noqa: PLC0415 - imported on first use
         from anthropic import AnthropicError, AsyncStream  # noqa: PLC0415 - imported on first use
@@ -86,7 +88,7 @@ class AnthropicProvider:
             yield item
 
     def can_continue(self, model: str) -> bool:
-        """For the models listed in :data:`worker.providers.anthropic_request.PREFILL_MODELS`."""
+        """For the models listed in :data:`broker.dialects.to_messages.PREFILL_MODELS`."""
         return can_prefill(model)
 
     def models(self) -> list[str]:

@@ -8,10 +8,10 @@ from json import JSONDecodeError
 from uuid import uuid4
 
 from worker.providers.answer import MAX_CALLS, events_of
+from worker.providers.asked import chat_body
 from worker.providers.base import Call, ProviderItem
 from worker.providers.blocks import Blocks, malformed
 from worker.providers.openai_chat_map import ChatState, events_at_end, events_from_chunk
-from worker.providers.openai_chat_request import request_to_openai
 from worker.providers.openai_client import OpenAIClient
 from worker.providers.sse import load
 
@@ -21,7 +21,8 @@ OPENAI_URL = "https://api.openai.com/v1"
 class OpenAIChatProvider:
     """One OpenAI-compatible upstream.
 
-    ``name`` ``openai`` means OpenAI itself, see :func:`request_to_openai`; the rest as for :class:`OpenAIClient`.
+    ``name`` ``openai`` means OpenAI itself, see :func:`broker.dialects.to_chat.request_to_chat`; the rest as for
+    :class:`OpenAIClient`.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class OpenAIChatProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[ProviderItem, None]:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
-        body = request_to_openai(call, official=self.name == "openai")
+        body = chat_body(call, official=self.name == "openai")
         client = await self._client.connected()
         import httpx2  # noqa: PLC0415 - imported on first use
         from openai import AsyncStream, OpenAIError  # noqa: PLC0415 - imported on first use

@@ -1,0 +1,22 @@
+"""Whether a provider can be told a request, found out before it is asked: pure."""
+
+from __future__ import annotations
+
+from broker.dialects.to_chat import request_to_chat
+from broker.dialects.to_messages import request_to_messages
+from broker.dialects.vendors import Vendor
+from broker.request import GenerationRequest
+
+
+def check(request: GenerationRequest, vendor: Vendor, model: str) -> None:
+    """Build the body and throw it away. ``model`` without the provider's name.
+
+    Raises :class:`broker.dialects.vendors.Untranslatable` naming the field of the canonical request.
+    """
+    match vendor:
+        case "openai.chat" | "compatible":
+            request_to_chat(request, model, official=vendor == "openai.chat")
+        case "anthropic":
+            request_to_messages(request, model)
+        case _:
+            pass

@@ -1,0 +1,128 @@
+"""The canonical request as the body of ``POST /chat/completions``: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from broker.dialects.prefix import own_options, prefix_text
+from broker.dialects.vendors import Untranslatable
+from broker.events import ContentEvent
+from broker.request import ContentPart, GenerationRequest, ImagePart, Message, ReasoningPart, RefusalPart
+
+RESERVED = frozenset({"model", "messages", "stream", "n"})
+"""What ``provider_options`` may not set: the adapter depends on it."""
+
+
+def request_to_chat(
+    request: GenerationRequest, model: str, prefix: Sequence[ContentEvent] = (), *, official: bool
+) -> dict[str, Any]:
+    """The body, ``provider_options`` merged in last; ``prefix`` is what the answer must go on from.
+
+    ``official`` = OpenAI's own API: it gets ``max_completion_tokens`` (its reasoning models refuse ``max_tokens``) and
+    the role ``developer``. Compatible servers get what all of them know: ``max_tokens``, ``system``, refusals as text;
+    and what only their own clients can have said: reasoning that is nobody's in particular, marks of what to cache.
+    ``metadata`` stays here, and so does ``reasoning.budget_tokens``, for which this API has no word.
+
+    Raises :class:`Untranslatable` for an image in a tool's result and for reserved options,
+    :class:`broker.errors.ProviderError` ``prefill_refused`` for a prefix that is more than text.
+    """
+    messages = _messages(request.conversation(), official=official)
+    if request.instructions:
+        messages.insert(0, {"role": "system", "content": request.instructions})
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **_settings(request, official=official),
+    }
+    if text := prefix_text(prefix):
+        messages.append({"role": "assistant", "content": text})
+        # vLLM's words for: the last message is unfinished, go on inside it.
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return body | own_options(request, RESERVED)
+
+
+def _settings(request: GenerationRequest, *, official: bool) -> dict[str, Any]:
+    limit = "max_completion_tokens" if official else "max_tokens"
+    choice = request.tool_choice
+    tools = [tool.model_dump(exclude_none=True, exclude=_unmarked(official)) for tool in request.tools or ()]
+    given: dict[str, Any] = {
+        limit: request.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": request.stops() or None,
+        "tools": tools or None,
+        "tool_choice": choice if choice is None or isinstance(choice, str) else choice.model_dump(),
+        # Refused where there are no tools.
+        "parallel_tool_calls": request.parallel_tool_calls if tools else None,
+        "response_format": request.response_format,
+        "reasoning_effort": request.reasoning.effort if request.reasoning else None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _messages(conversation: Sequence[Message], *, official: bool) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for index, message in enumerate(conversation):
+        said = _message(message, f"messages.{index}", official=official)
+        # What follows on a call without its result is refused: it is the same turn, told in two messages.
+        if messages and message.role == "assistant" and messages[-1].get("tool_calls"):
+            messages[-1] = _joined(messages[-1], said)
+        else:
+            messages.append(said)
+    return messages
+
+
+def _message(message: Message, path: str, *, official: bool) -> dict[str, Any]:
+    role = "system" if message.role == "developer" and not official else message.role
+    content = message.content
+    parts = content if isinstance(content, list) else []
+    if message.role == "tool" and any(isinstance(part, ImagePart) for part in parts):
+        raise Untranslatable("a tool's result may be text only in chat completions", field=f"{path}.content")
+    out: dict[str, Any] = {
+        "role": role,
+        "content": content if not isinstance(content, list) else _parts(content, official=official),
+    }
+    if message.name is not None:
+        out["name"] = message.name
+    if message.tool_call_id is not None:
+        out["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        out["tool_calls"] = [
+            call.model_dump(exclude_none=True, exclude=_unmarked(official)) for call in message.tool_calls
+        ]
+    if thoughts := [] if official else [part.text for part in parts if _is_free(part)]:
+        out["reasoning_content"] = "".join(thoughts)
+    return out
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two messages of the assistant's as one."""
+    contents = [_as_parts(one["content"]), _as_parts(other["content"])]
+    calls = [*one.get("tool_calls", ()), *other.get("tool_calls", ())]
+    return {**one, **other, "content": [*contents[0], *contents[1]] or None, "tool_calls": calls}
+
+
+def _as_parts(content: Any) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+
+
+def _parts(content: list[ContentPart], *, official: bool) -> list[dict[str, Any]] | None:
+    """Without reasoning, which is no content in this API."""
+    return [_part(part, official=official) for part in content if not isinstance(part, ReasoningPart)] or None
+
+
+def _part(part: ContentPart, *, official: bool) -> dict[str, Any]:
+    if isinstance(part, RefusalPart) and not official:
+        return {"type": "text", "text": part.refusal}
+    return part.model_dump(exclude_none=True, exclude=_unmarked(official))
+
+
+def _is_free(part: ContentPart) -> bool:
+    return isinstance(part, ReasoningPart) and part.provider is None and bool(part.text)
+
+
+def _unmarked(official: bool) -> set[str]:
+    return {"cache_control"} if official else set()
