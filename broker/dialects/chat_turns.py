@@ -25,13 +25,11 @@ def chat_message(node: Node) -> Message:
     if role.value == "function":
         raise role.refused("is served in its newer form only: give a message of the role tool")
     said: dict[str, Any] = {"role": role.word(_ROLES)}
-    content = fields.take("content")
+    content = fields.take("content") if role.value == "assistant" else fields.need("content")
     parts = _content(content, role.text()) if content else []
     if role.value == "assistant":
         parts = [*_thought(fields), *parts, *_refusal(fields)]
         said["tool_calls"] = _calls(fields.take("tool_calls"))
-    elif content is None:
-        raise fields.need("content").refused("")
     if role.value == "tool":
         said |= {"tool_call_id": fields.need("tool_call_id").text(), "cache_control": cache_mark(fields)}
     name = fields.take("name")

@@ -10,7 +10,7 @@ from broker.dialects.reading import Fields, Node, Reading
 from broker.dialects.settings import effort_of, limit_of, sampling, text_config
 from broker.dialects.translated import Translated, ours_of, stored
 from broker.dialects.turns import cache_mark
-from broker.dialects.vendors import CHAT, JSON_OBJECT, Vendor
+from broker.dialects.vendors import CACHE_CONTROL, CHAT, JSON_OBJECT, Vendor
 from broker.request import Function, NamedToolChoice, Tool
 
 
@@ -22,7 +22,7 @@ def from_chat(body: dict[str, Any], vendor: Vendor) -> Translated:
 
     Raises :class:`broker.errors.InvalidRequest` naming the field.
     """
-    reading = Reading(vendor)
+    reading = Reading(vendor, marks=vendor in CACHE_CONTROL | {"compatible"})
     fields = Node(body, "", reading).fields()
     limit = limit_of(fields, "max_completion_tokens", "max_tokens")
     effort = fields.take("reasoning_effort")

@@ -24,6 +24,7 @@ class Rule(NamedTuple):
 
 _NOBODY: frozenset[Vendor] = frozenset()
 _ANTHROPIC: frozenset[Vendor] = frozenset({"anthropic"})
+_COMPATIBLE: frozenset[Vendor] = frozenset({"compatible"})
 _RESPONSES: frozenset[Vendor] = frozenset({"openai.responses"})
 _LEGACY = "is served in its newer form only: "
 
@@ -45,7 +46,7 @@ CHAT_RULES: Mapping[str, Rule] = {
     "frequency_penalty": _meaning(CHAT, 0),
     "logit_bias": _meaning(CHAT, {}),
     "web_search_options": _meaning(CHAT),
-    "cache_control": _hint(_ANTHROPIC | {"compatible"}),
+    "cache_control": _hint(_ANTHROPIC | _COMPATIBLE),
     "prediction": _hint(CHAT),
     "prompt_cache_key": _hint(OPENAI | CHAT),
     "prompt_cache_options": _hint(OPENAI | CHAT),
@@ -90,7 +91,7 @@ RESPONSES_RULES: Mapping[str, Rule] = {
 
 _BETA = "is a beta of Anthropic's that is not served here"
 MESSAGES_RULES: Mapping[str, Rule] = {
-    "top_k": _meaning(_ANTHROPIC | {"compatible"}),
+    "top_k": _meaning(_ANTHROPIC | _COMPATIBLE),
     "inference_geo": _meaning(_ANTHROPIC),
     "cache_control": _hint(_ANTHROPIC),
     "metadata": _hint(_ANTHROPIC, {}),

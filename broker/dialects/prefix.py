@@ -13,11 +13,10 @@ from broker.request import GenerationRequest
 
 def prefix_text(prefix: Iterable[ContentEvent]) -> str:
     """The text a call continues. Raises :class:`ProviderError` ``prefill_refused`` if it is more than text."""
-    texts: list[str] = []
-    for event in prefix:
-        if not isinstance(event, TextDelta):
-            raise ProviderError("only text can be continued", code="prefill_refused")
-        texts.append(event.text)
+    said = list(prefix)
+    texts = [event.text for event in said if isinstance(event, TextDelta)]
+    if len(texts) != len(said):
+        raise ProviderError("only text can be continued", code="prefill_refused")
     return "".join(texts)
 
 

@@ -23,6 +23,8 @@ class Reading:
     """For which vendor a request is read, and what of it was left out."""
 
     vendor: Vendor
+    marks: bool
+    """Whether this vendor is told what to cache."""
     ignored: dict[str, None] = field(default_factory=dict[str, None])
     """The names of the hints that say nothing to this vendor, in the order in which they were met."""
 
@@ -109,6 +111,10 @@ class Fields:
         self.vendor = node.vendor
         self._given = given
         self._left = dict.fromkeys(given)
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there, read or not."""
+        return self._given.get(name) is not None
 
     def take(self, name: str) -> Node | None:
         """A field, if it is there."""

@@ -12,6 +12,8 @@ from broker.request import ContentPart, GenerationRequest, ImagePart, Message, R
 
 RESERVED = frozenset({"model", "messages", "stream", "n"})
 """What ``provider_options`` may not set: the adapter depends on it."""
+_EMPTY = 2
+"""Fields of an assistant's message that has nothing to say in this API: a role, and no content."""
 
 
 def request_to_chat(
@@ -70,7 +72,7 @@ def _messages(conversation: Sequence[Message], *, official: bool) -> list[dict[s
         # What follows on a call without its result is refused: it is the same turn, told in two messages.
         if messages and message.role == "assistant" and messages[-1].get("tool_calls"):
             messages[-1] = _joined(messages[-1], said)
-        else:
+        elif message.role != "assistant" or said["content"] is not None or len(said) > _EMPTY:
             messages.append(said)
     return messages
 
@@ -93,8 +95,8 @@ def _message(message: Message, path: str, *, official: bool) -> dict[str, Any]:
         out["tool_calls"] = [
             call.model_dump(exclude_none=True, exclude=_unmarked(official)) for call in message.tool_calls
         ]
-    if thoughts := [] if official else [part.text for part in parts if _is_free(part)]:
-        out["reasoning_content"] = "".join(thoughts)
+    if thoughts := [] if official else [_free_thought(part) for part in parts]:
+        out |= {"reasoning_content": "".join(thoughts)} if any(thoughts) else {}
     return out
 
 
@@ -120,8 +122,8 @@ def _part(part: ContentPart, *, official: bool) -> dict[str, Any]:
     return part.model_dump(exclude_none=True, exclude=_unmarked(official))
 
 
-def _is_free(part: ContentPart) -> bool:
-    return isinstance(part, ReasoningPart) and part.provider is None and bool(part.text)
+def _free_thought(part: ContentPart) -> str:
+    return part.text if isinstance(part, ReasoningPart) and part.provider is None else ""
 
 
 def _unmarked(official: bool) -> set[str]:

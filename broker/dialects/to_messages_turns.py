@@ -108,14 +108,14 @@ def _tool_result(message: Message, path: str) -> list[dict[str, Any]]:
 
 def _tool_use(call: ToolCallPart, path: str) -> dict[str, Any]:
     try:
-        value = json.loads(call.function.arguments or "{}")
+        value: Any = json.loads(call.function.arguments or "{}")
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise Untranslatable(
             f"the arguments of the tool call {call.id!r} are not a JSON object", field=f"{path}.function.arguments"
         )
-    use = {"type": "tool_use", "id": call.id, "name": call.function.name, "input": value}
+    use: dict[str, Any] = {"type": "tool_use", "id": call.id, "name": call.function.name, "input": value}
     return {**use, **_mark(call.cache_control)}
 
 

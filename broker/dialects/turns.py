@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from broker.dialects.reading import Fields, Node
-from broker.dialects.vendors import CACHE_CONTROL
 from broker.request import (
     CacheControl,
     ContentPart,
@@ -47,7 +46,7 @@ def cache_mark(fields: Fields) -> CacheControl | None:
     node = fields.take("cache_control")
     if node is None:
         return None
-    if node.vendor not in CACHE_CONTROL:
+    if not node.reading.marks:
         node.ignore()
         return None
     return node.made(CacheControl, node.object())

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from broker.errors import InvalidRequest
-from broker.routing import Vendor as Vendor  # noqa: PLC0414 - named here for those who translate
+from broker.routing import Vendor
 
 OPENAI: frozenset[Vendor] = frozenset({"openai.chat", "openai.responses"})
 CHAT: frozenset[Vendor] = frozenset({"openai.chat", "compatible"})
 """They are asked over chat completions."""
-ALL: frozenset[Vendor] = OPENAI | CHAT | {"anthropic", "demo"}
+ALL: frozenset[Vendor] = frozenset(get_args(Vendor))
 
 IMAGES_IN_RESULTS: frozenset[Vendor] = ALL - CHAT
 """They take an image in a tool's result: chat completions have text there only."""
+FAILED_RESULTS: frozenset[Vendor] = frozenset({"anthropic", "demo"})
+"""They can be told that a tool failed; the others have its text only."""
 JSON_OBJECT: frozenset[Vendor] = ALL - {"anthropic"}
 """They can be held to JSON without a schema."""
-CACHE_CONTROL: frozenset[Vendor] = frozenset({"anthropic", "compatible"})
-"""They may know Anthropic's marks of what to cache; a compatible server only where its own client sends them."""
+CACHE_CONTROL: frozenset[Vendor] = frozenset({"anthropic"})
+"""They know Anthropic's marks of what to cache. A compatible server may, where its own client sends them."""
+PREFILL: frozenset[Vendor] = frozenset({"anthropic", "demo"})
+"""They take an assistant's message at the end of a conversation for the beginning of the answer."""
 
 
 class Untranslatable(InvalidRequest):
