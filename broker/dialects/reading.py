@@ -78,18 +78,18 @@ class Node:
 
     def items(self) -> list[Node]:
         """The elements of the value."""
-        if not isinstance(self.value, list):
+        value: object = self.value
+        if not isinstance(value, list):
             raise self.refused("must be an array")
-        return [
-            Node(value, f"{self.path}.{index}", self.reading)
-            for index, value in enumerate(cast("list[Any]", self.value))
-        ]
+        found = cast("list[Any]", value)
+        return [Node(item, f"{self.path}.{index}", self.reading) for index, item in enumerate(found)]
 
     def object(self) -> dict[str, Any]:
         """The value as an object, as it is."""
-        if not isinstance(self.value, dict):
+        value: object = self.value
+        if not isinstance(value, dict):
             raise self.refused("must be an object")
-        return cast("dict[str, Any]", self.value)
+        return cast("dict[str, Any]", value)
 
     def fields(self) -> Fields:
         """The value as an object, to be read field by field."""
