@@ -57,6 +57,12 @@ class Node:
             raise self.refused("must be a string")
         return self.value
 
+    def name(self) -> str:
+        """The value as a string that is not empty."""
+        if not self.text():
+            raise self.refused("must not be empty")
+        return self.text()
+
     def flag(self) -> bool:
         """The value as true or false."""
         if not isinstance(self.value, bool):
