@@ -123,9 +123,9 @@ class Fields:
         return self._given.get(name) is not None
 
     def take(self, name: str) -> Node | None:
-        """A field, if it is there."""
+        """A field, if it is there and has not been read yet."""
+        value = self._given[name] if name in self._left else None
         self._left.pop(name, None)
-        value = self._given.get(name)
         return None if value is None else Node(value, self._path(name), self.node.reading)
 
     def need(self, name: str) -> Node:

@@ -75,7 +75,7 @@ def _read_messages(body: dict[str, Any]) -> Understood:
     for message in body["messages"]:
         for block in message["content"]:
             said.facts += _read_block(message["role"], block)
-    choice = body.get("tool_choice", {"type": "auto"})
+    choice: dict[str, str] = body.get("tool_choice", {"type": "auto"})
     said.tools = tuple(tool["name"] for tool in body.get("tools", ()))
     said.choice = choice.get("name") or {"any": "required"}.get(choice["type"], choice["type"])
     said.parallel = not choice.get("disable_parallel_tool_use", False)

@@ -17,7 +17,8 @@ from broker.request import Dialect
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 Fact: TypeAlias = tuple[Any, ...]
-"""(who, what, …): ``("user", "text", "hi")``, ``("assistant", "call", "c1", "f", {})``, ``("result", "text", "c1", "42")``."""
+"""Who, what, and more: ``("user", "text", "hi")``, ``("assistant", "call", "c1", "f", {})``,
+``("result", "text", "c1", "42")``, ``("assistant", "thought", maker, text, signature)``."""
 
 DIALECTS: tuple[Dialect, ...] = ("openai.chat", "openai.responses", "anthropic")
 VENDORS: tuple[Vendor, ...] = ("openai.chat", "openai.responses", "anthropic", "compatible")
@@ -159,7 +160,8 @@ def _as_responses(talk: Talk) -> dict[str, Any]:
     body |= {"temperature": talk.temperature} | ({"instructions": talk.system} if talk.system else {})
     if talk.tools:
         choice = {"type": "function", "name": talk.choice}
-        tools = [{"type": "function", "name": name, "parameters": {}, "strict": False} for name in talk.tools]
+        tool: dict[str, Any] = {"type": "function", "parameters": {}, "strict": False}
+        tools = [tool | {"name": name} for name in talk.tools]
         body |= {"tools": tools, "parallel_tool_calls": talk.parallel}
         body["tool_choice"] = choice if talk.choice in talk.tools else talk.choice
     if talk.schema:
@@ -186,7 +188,7 @@ def _item(fact: Fact) -> dict[str, Any]:
         case (_, "call", name, tool, value):
             return {"type": "function_call", "call_id": name, "name": tool, "arguments": json.dumps(value)}
         case _:
-            content = [{"type": "output_text", "text": fact[2], "annotations": []}]
+            content: list[dict[str, Any]] = [{"type": "output_text", "text": fact[2], "annotations": []}]
             return {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": content}
 
 

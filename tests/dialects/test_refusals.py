@@ -74,7 +74,7 @@ def spoilt(draw: st.DrawFn, dialect: Dialect) -> dict[str, Any]:
     body = body_in(dialect, draw(talks(thinks=dialect != "openai.chat")))
     at: Any = body
     for _ in range(draw(st.integers(0, 6))):
-        inner = [value for value in _values(at) if isinstance(value, dict | list) and value]
+        inner: list[Any] = [value for value in _values(at) if isinstance(value, dict | list) and value]
         if not inner:
             break
         at = draw(st.sampled_from(inner))
