@@ -53,8 +53,9 @@ def from_responses(
     flags = {name: _flag(fields, name, default) for name, default in _FLAGS.items()}
     _include(fields.take("include"))
     _stream_options(fields.take("stream_options"))
-    if previous_id := fields.take("previous_response_id"):
-        previous_id.text()
+    named = fields.take("previous_response_id")
+    if named is not None and not (named.text() and previous):
+        raise named.refused("there is no such response")
     ours = ours_of(fields)
     if vendor == "compatible":
         options |= fields.left()

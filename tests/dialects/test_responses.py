@@ -114,8 +114,13 @@ def test_what_the_resource_repeats() -> None:
         "previous_response_id": "resp_1",
         "top_p": 0.5,
     }
-    translated = from_responses(body, "openai.responses")
+    with pytest.raises(InvalidRequest, match="no such response") as caught:
+        from_responses(body, "openai.responses")
+    assert caught.value.field == "previous_response_id"
+    previous = Previous(from_responses(ASKED, "demo").request, [], "demo")
+    translated = from_responses(body, "openai.responses", previous)
     echo = _echo(translated.request)
+    assert echo["previous_response_id"] == "resp_1"
     assert echo["tools"] == [TOOL | {"description": None}]
     assert echo["text"] == {"format": {"type": "text"}, "verbosity": "low"}
     assert echo["reasoning"] == {"effort": "low", "summary": "auto"}
