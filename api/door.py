@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from broker.position import START, Position
 from broker.record import Record, Status
 from broker.request import GenerationRequest
-from broker.tail_items import TailItem, Viewer
+from broker.tail_items import TailItem, Turn, Viewer
 from broker.telemetry import Fleet
 
 Replay = Literal["merged", "exact"]
@@ -100,6 +100,7 @@ class Door(Protocol):
         replay: Replay = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        turn: Turn | None = None,
         stat: Any = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Its log after a position, live, to its end."""

@@ -36,7 +36,7 @@ from broker.settings import Settings
 from broker.stats import FleetCounters, FleetStats
 from broker.sweeper import Sweeper
 from broker.tail import Tail
-from broker.tail_items import TailItem, Viewer
+from broker.tail_items import TailItem, Turn, Viewer
 from broker.tasks import end
 from broker.values import CancelReason
 
@@ -174,16 +174,18 @@ class Broker:
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        turn: Turn | None = None,
         stat: Stat | None = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Everything after a position, replayed and then live: :class:`broker.tail.Tail`.
 
         A ``viewer`` is handed live entries directly where it can take them; they are not among the items then.
+        ``turn`` = pages are read by turns, with other readers, and nothing is held between them.
         ``stat`` = what :meth:`stat` has just answered this reader: it is not asked again.
         """
         hold = self.settings.hold_s if hold_s is None else hold_s
         how: dict[str, Any] = {"tenant": tenant, "replay": replay, "hold_s": hold, "viewer": viewer, "stat": stat}
-        return Tail(self.log, self.pages, self.hub, generation, after, **how).items()
+        return Tail(self.log, self.pages, self.hub, generation, after, turn=turn, **how).items()
 
     async def ping(self) -> None:
         """Return if both servers answer and may be used. Raises ``UnfitServer`` for one that would lose answers."""

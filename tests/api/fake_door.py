@@ -28,7 +28,7 @@ from broker.position import START, Position
 from broker.record import Record, Status, created_record
 from broker.request import GenerationRequest
 from broker.stats import FleetStats
-from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
+from broker.tail_items import Batch, Live, Reset, TailItem, Turn, Viewer
 from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance
 
 
@@ -193,6 +193,7 @@ class FakeDoor:
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        turn: Turn | None = None,
         stat: object = None,
     ) -> AsyncGenerator[TailItem, None]:
         """See ``broker.client.Broker``."""
