@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from api import generations, health, openapi, pages, streams
+from api import generations, health, openapi, pages, streams, ws
 from api.auth import Keyring, LoopbackGuard, check_bind
 from api.door import Door
 from api.edge import Edge
@@ -75,7 +75,7 @@ def create_app(
     )
     guard = LoopbackGuard(settings.cors_origins) if keyring.open and not insecure else None
     app = Api(node, guard, broker)
-    for part in (generations, streams, health, pages):
+    for part in (generations, streams, ws, health, pages):
         app.include_router(part.router)
     return app
 

@@ -10,29 +10,32 @@ import asyncio
 import logging
 from typing import Any
 
+from fastapi import APIRouter, Response
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from api.auth import Tenant
 from api.body import parse_generation_request
-from api.errors import NoSuchRoute
+from api.errors import NoSuchRoute, UpgradeRequired
 from api.node import Node
 from api.params import IDEMPOTENCY_KEY, generation_id
 from api.wire import Headers, Stalled
 from api.ws_frames import (
     PONG,
     SUBPROTOCOL,
+    AlreadySubscribed,
     BadMessage,
     Cancel,
     ClientMessage,
     Close,
+    LogEnded,
     Ping,
     Submit,
     Subscribe,
+    TooManySubscriptions,
     Unsubscribe,
     accepted,
-    ended,
-    fault,
     offered_key,
     parse_message,
     refused,
@@ -50,17 +53,14 @@ _GONE = "disconnect"
 
 PATH = "/v1/ws"
 
-
-class TooManySubscriptions(RequestError):
-    """This socket reads as many generations as one may (REJOINDER_WS_MAX_SUBSCRIPTIONS)."""
-
-    code = "too_many_subscriptions"
+router = APIRouter(tags=["generations"], include_in_schema=False)
 
 
-class AlreadySubscribed(RequestError):
-    """This socket reads this generation already."""
-
-    code = "already_subscribed"
+@router.get(PATH)
+async def handshake(tenant: Tenant) -> Response:
+    """What came without ``Upgrade``: a proxy on the way may have left it out."""
+    del tenant
+    raise UpgradeRequired
 
 
 class Socket:
@@ -154,7 +154,7 @@ class Socket:
             key = _key(message.idempotency_key)
             submitted = await node.broker.submit(wanted, tenant=self._tenant, idempotency_key=key)
         except RejoinderError as error:
-            await self._out.answer(refused("submit", fault(error), ref=message.ref))
+            await self._out.answer(refused("submit", error, ref=message.ref))
             return
         if not submitted.replayed:
             node.metrics.submits += 1
@@ -171,7 +171,7 @@ class Socket:
                 raise AlreadySubscribed
             self._check_room()
         except RejoinderError as error:
-            await self._out.answer(refused("subscribe", fault(error), generation=message.id))
+            await self._out.answer(refused("subscribe", error, generation=message.id))
             return
         self._open(generation, after)
 
@@ -179,7 +179,7 @@ class Socket:
         try:
             await self._node.broker.cancel(generation_id(message.id), tenant=self._tenant)
         except RejoinderError as error:
-            await self._out.answer(refused("cancel", fault(error), generation=message.id))
+            await self._out.answer(refused("cancel", error, generation=message.id))
 
     def _check_room(self) -> None:
         if len(self._subscriptions) >= self._node.settings.ws_max_subscriptions:
@@ -197,14 +197,12 @@ class Socket:
         generation, terms = subscription.generation, self._node.terms
         try:
             turn = Turn(self._turns)
-            begun = await subscription.run(self._node.broker, self._tenant, after, turn, direct=terms.direct)
+            if not await subscription.run(self._node.broker, self._tenant, after, turn, direct=terms.direct):
+                await self._out.answer(refused("subscribe", LogEnded(), generation=generation))
         except LogUnavailable:
             raise
         except RejoinderError as error:
-            await self._out.answer(refused("subscribe", fault(error), generation=generation))
-        else:
-            if not begun:
-                await self._out.answer(ended(generation))
+            await self._out.answer(refused("subscribe", error, generation=generation))
 
     async def _follow(self, subscription: Subscription, after: Position) -> None:
         """A subscription to its end, and what its end means for the socket."""

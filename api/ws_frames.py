@@ -43,6 +43,28 @@ CLOSE_MEANINGS = {
 }
 
 
+class SocketError(RejoinderError):
+    """Said on a socket only: no HTTP answer carries it."""
+
+
+class LogEnded(SocketError):
+    """The position is that of the terminal event: nothing comes behind it."""
+
+    code = "ended"
+
+
+class AlreadySubscribed(SocketError):
+    """This socket reads this generation already."""
+
+    code = "already_subscribed"
+
+
+class TooManySubscriptions(SocketError):
+    """This socket reads as many generations as one may (`REJOINDER_WS_MAX_SUBSCRIPTIONS`)."""
+
+    code = "too_many_subscriptions"
+
+
 class BadMessage(Exception):
     """What the client sent is none of its messages: its text says why, and repeats nothing of it."""
 
@@ -134,29 +156,10 @@ def accepted(ref: str | int, generation: str, *, replayed: bool) -> bytes:
     return msgspec.json.encode({**message, "replayed": True} if replayed else message)
 
 
-def ended(generation: str) -> bytes:
-    """Nothing comes behind the position that was subscribed to: it is that of the terminal event."""
-    return msgspec.json.encode(
-        {
-            "type": "error",
-            "ref": None,
-            "id": generation,
-            "op": "subscribe",
-            "code": "ended",
-            "message": "this is the position of the terminal event: nothing comes behind it",
-            "retryable": False,
-        }
-    )
-
-
-def refused(op: str, fault: dict[str, Any], *, ref: str | int | None = None, generation: str | None = None) -> bytes:
-    """An error in answer to ``op``; ``fault`` = code, message and what else is known of it."""
-    return msgspec.json.encode({"type": "error", "ref": ref, "id": generation, "op": op, **fault})
-
-
-def fault(error: RejoinderError) -> dict[str, Any]:
-    """What is told of an error: what an HTTP answer tells."""
-    told: dict[str, Any] = {"code": error.code, "message": error.message, "retryable": error.retryable}
+def refused(op: str, error: RejoinderError, *, ref: str | int | None = None, generation: str | None = None) -> bytes:
+    """An error in answer to ``op``: it tells what an HTTP answer tells."""
+    told: dict[str, Any] = {"type": "error", "ref": ref, "id": generation, "op": op}
+    told |= {"code": error.code, "message": error.message, "retryable": error.retryable}
     if error.retry_after_s is not None:
         told["retry_after_s"] = round(error.retry_after_s, 3)
     if error.field:
@@ -164,7 +167,7 @@ def fault(error: RejoinderError) -> dict[str, Any]:
     errors = getattr(error, "errors", None)
     if errors:
         told["errors"] = errors
-    return told
+    return msgspec.json.encode(told)
 
 
 # -- on the socket ----------------------------------------------------------------------------------------------------

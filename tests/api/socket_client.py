@@ -69,11 +69,17 @@ class SocketClient:
 
 @asynccontextmanager
 async def open_socket(
-    port: int, *, subprotocols: tuple[str, ...] = ("rejoinder.v1",), origin: str | None = None, **options: Any
+    port: int,
+    *,
+    subprotocols: tuple[str, ...] = ("rejoinder.v1",),
+    origin: str | None = None,
+    path: str = "/v1/ws",
+    **options: Any,
 ) -> AsyncGenerator[SocketClient]:
-    """A client of ``/v1/ws`` on a port of this machine."""
+    """A client of ``/v1/ws`` on a port of this machine; ``name`` = what it takes the machine's name to be."""
     asked: dict[str, Any] = {"compression": None, "proxy": None, **options}
     offers = [Subprotocol(name) for name in subprotocols]
     asked |= {"subprotocols": offers or None, "origin": Origin(origin) if origin else None}
-    async with connect(f"ws://127.0.0.1:{port}/v1/ws", **asked) as connection:
+    url = f"ws://{asked.pop('name', '127.0.0.1')}:{port}{path}"
+    async with connect(url, host="127.0.0.1", **asked) as connection:
         yield SocketClient(connection)
