@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from api.door import Door
 from api.ws_frames import event_messages
-from api.ws_wire import Out
+from api.ws_wire import Out, Piece
 from broker.position import Position
 from broker.tail_items import Batch, TailItem
 from broker.telemetry import NodeMetrics
@@ -24,26 +24,38 @@ class Turns:
     def __init__(self, out: Out) -> None:
         self.out = out
         self.lock = asyncio.Lock()
+        self.waiting = 0
+        """How many would like to have their turn."""
 
 
 class Turn:
     """One reader's turns: ``broker.tail_items.Turn``."""
 
-    __slots__ = ("_has", "_turns")
+    __slots__ = ("_has", "_turns", "stood")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._has = False
+        self.stood: Position | None = None
 
     @property
     def behind(self) -> bool:
         """See ``broker.tail_items.Turn``."""
         return self._turns.out.behind
 
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody else waits while the socket is behind: then a turn is one piece long."""
+        return self._turns.waiting > 0 and self._turns.out.behind
+
     async def begin(self) -> None:
         """See ``broker.tail_items.Turn``."""
         self.done()
-        await self._turns.lock.acquire()
+        self._turns.waiting += 1
+        try:
+            await self._turns.lock.acquire()
+        finally:
+            self._turns.waiting -= 1
         self._has = True
 
     def done(self) -> None:
@@ -79,7 +91,7 @@ class Subscription:
             items = broker.tail(self.generation, after, tenant=tenant, viewer=viewer, turn=turn)
             async with aclosing(items):
                 async for item in items:
-                    await self._write(item)
+                    await self._write(item, turn)
         finally:
             turn.done()
             self._metrics.viewers -= 1
@@ -87,32 +99,39 @@ class Subscription:
             raise LogCut
         return self._begun
 
-    async def _write(self, item: TailItem) -> None:
+    async def _write(self, item: TailItem, turn: Turn) -> None:
         self._begun = True
+        if not isinstance(item, Batch):
+            for piece in self._out.encode(event_messages(self.generation, item)):
+                await self._out.write(piece)
+            return
+        taken = 0
         for piece in self._pieces(item):
             await self._out.write(piece)
-        if isinstance(item, Batch):
-            self._count(item)
+            taken = piece.messages
+            if turn.wanted and taken < len(item.entries):
+                turn.stood = item.entries[taken - 1].position
+                break
+        self._count(taken, ended=item.ended and taken == len(item.entries))
 
-    def _pieces(self, item: TailItem) -> list[bytes]:
-        if not isinstance(item, Batch):
-            return self._out.encode(event_messages(self.generation, item))
-        pieces = item.encoded.get(self._out.shared)
+    def _pieces(self, batch: Batch) -> list[Piece]:
+        """What to write: made once for all sockets."""
+        pieces = batch.encoded.get(self._out.shared)
         if pieces is None:
-            pieces = self._out.encode(event_messages(self.generation, item))
-            item.encoded[self._out.shared] = pieces
+            pieces = self._out.encode(event_messages(self.generation, batch))
+            batch.encoded[self._out.shared] = pieces
         return pieces
 
-    def _count(self, batch: Batch) -> None:
-        if batch.entries:
-            self._metrics.events += len(batch.entries)
-            self._ended = batch.ended
+    def _count(self, entries: int, *, ended: bool) -> None:
+        self._metrics.events += entries
+        if entries:
+            self._ended = ended
 
     def take(self, batch: Batch) -> bool:
         """Write live entries at once; False when the socket is behind, or wants no more of this generation."""
         if self._silent or not self._out.push(self._pieces(batch)):
             return False
-        self._count(batch)
+        self._count(len(batch.entries), ended=batch.ended)
         return True
 
     def stop(self) -> None:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from starlette.types import Scope, Send
 
-from api.wire import EXTENSION, guarded, joined
+from api.wire import EXTENSION, WRITE_LIMIT, guarded
 from api.ws_frames import frame
 
 INSIST_LIMIT = 128 * 1024
 """Bytes in the transport's buffer up to which answers are written to a socket that is behind."""
+
+
+class Piece(bytes):
+    """Whole messages, to be written at once."""
+
+    messages: int
+    """How many of a batch's messages have been written behind it."""
+
+    @classmethod
+    def of(cls, parts: list[bytes], messages: int) -> Self:
+        """These, joined."""
+        piece = cls(b"".join(parts))
+        piece.messages = messages
+        return piece
 
 
 class Gone(Exception):
@@ -65,15 +79,15 @@ class Out(Protocol):
         """Whether a write would have to wait."""
         ...
 
-    def encode(self, messages: list[bytes]) -> list[Any]:
+    def encode(self, messages: list[bytes]) -> list[Piece]:
         """Pieces for :meth:`write`, each of whole messages."""
         ...
 
-    def push(self, pieces: list[Any]) -> bool:
+    def push(self, pieces: list[Piece]) -> bool:
         """Write without waiting; False, and nothing is written, where that can't be done."""
         ...
 
-    async def write(self, piece: Any) -> None:
+    async def write(self, piece: bytes) -> None:
         """Write, and wait for room if need be. Raises :class:`api.wire.Stalled` and :class:`Gone`."""
         ...
 
@@ -100,11 +114,22 @@ class DirectOut:
         """See :class:`Out`."""
         return not self._connection.writable
 
-    def encode(self, messages: list[bytes]) -> list[bytes]:
+    def encode(self, messages: list[bytes]) -> list[Piece]:
         """See :class:`Out`."""
-        return joined(map(frame, messages))
+        pieces: list[Piece] = []
+        pending: list[bytes] = []
+        size = 0
+        for number, message in enumerate(messages, 1):
+            framed = frame(message)
+            pending.append(framed)
+            size += len(framed)
+            if size >= WRITE_LIMIT or number == len(messages):
+                pieces.append(Piece.of(pending, number))
+                pending.clear()
+                size = 0
+        return pieces
 
-    def push(self, pieces: list[bytes]) -> bool:
+    def push(self, pieces: list[Piece]) -> bool:
         """See :class:`Out`."""
         return self._connection.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
@@ -137,11 +162,11 @@ class PlainOut:
         self._send = send
         self._timeout_s = send_timeout_s
 
-    def encode(self, messages: list[bytes]) -> list[bytes]:
+    def encode(self, messages: list[bytes]) -> list[Piece]:
         """See :class:`Out`."""
-        return messages
+        return [Piece.of([message], number) for number, message in enumerate(messages, 1)]
 
-    def push(self, pieces: list[bytes]) -> bool:
+    def push(self, pieces: list[Piece]) -> bool:
         """See :class:`Out`."""
         del pieces
         return False

@@ -92,7 +92,7 @@ class Tail:
                     continue
                 if page.batch.entries:
                     yield page.batch
-                if page.full or follower.ended:
+                if self._left() or page.full or follower.ended:
                     continue
                 # A reader may stay at the tail for hours: it must not keep what it has read.
                 del page
@@ -107,6 +107,15 @@ class Tail:
                     if entries:
                         yield Batch(entries, live=True, ended=follower.ended)
                     del entries
+
+    def _left(self) -> bool:
+        """Whether the reader has taken a part of its page only: the rest is read again."""
+        turn = self._turn
+        if turn is None or turn.stood is None:
+            return False
+        self._follower.position, self._follower.ended = turn.stood, False
+        turn.stood = None
+        return True
 
     async def _in_crowd(self, hints: Subscription) -> bool:
         """Be written to directly, if there is a viewer and it stands where the others do; True = for a while it was."""

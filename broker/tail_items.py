@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from broker.events import Entry
+from broker.position import Position
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -46,6 +47,9 @@ class Viewer(Protocol):
 
 class Turn(Protocol):
     """One of several readers that share one way out: none of them may hold what it can't write yet."""
+
+    stood: Position | None
+    """Where the reader left the batch it was given last, so that others come to their turns; None = it took all."""
 
     @property
     def behind(self) -> bool:
