@@ -17,6 +17,9 @@ from broker.position import Position
 from broker.tail_items import Batch, TailItem
 from broker.telemetry import NodeMetrics
 
+LONGEST_TURN = 4
+"""Pieces after which a turn is over though the socket keeps up: what is left of the page is read once more."""
+
 
 class Turns:
     """One socket's readers, one at a time, in the order in which they asked."""
@@ -43,10 +46,9 @@ class Turn:
         """See ``broker.tail_items.Turn``."""
         return self._turns.out.behind
 
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody else waits while the socket is behind: then a turn is one piece long."""
-        return self._turns.waiting > 0 and self._turns.out.behind
+    def over(self, pieces: int) -> bool:
+        """Whether it is somebody else's turn after so many pieces: after one, where the socket is behind."""
+        return self._turns.waiting > 0 and (self._turns.out.behind or pieces >= LONGEST_TURN)
 
     async def begin(self) -> None:
         """See ``broker.tail_items.Turn``."""
@@ -106,10 +108,10 @@ class Subscription:
                 await self._out.write(piece)
             return
         taken = 0
-        for piece in self._pieces(item):
+        for number, piece in enumerate(self._pieces(item), 1):
             await self._out.write(piece)
             taken = piece.messages
-            if turn.wanted and taken < len(item.entries):
+            if turn.over(number) and taken < len(item.entries):
                 turn.stood = item.entries[taken - 1].position
                 break
         self._count(taken, ended=item.ended and taken == len(item.entries))

@@ -77,9 +77,9 @@ async def open_socket(
     **options: Any,
 ) -> AsyncGenerator[SocketClient]:
     """A client of ``/v1/ws`` on a port of this machine; ``name`` = what it takes the machine's name to be."""
-    asked: dict[str, Any] = {"compression": None, "proxy": None, **options}
+    asked: dict[str, Any] = {"compression": None, "proxy": None, "host": "127.0.0.1", **options}
     offers = [Subprotocol(name) for name in subprotocols]
     asked |= {"subprotocols": offers or None, "origin": Origin(origin) if origin else None}
     url = f"ws://{asked.pop('name', '127.0.0.1')}:{port}{path}"
-    async with connect(url, host="127.0.0.1", **asked) as connection:
+    async with connect(url, **asked) as connection:
         yield SocketClient(connection)
