@@ -1,4 +1,4 @@
-"""``/v1/ws``: many generations over one connection. Contract section 4; PROTOCOL.md, section 8.
+"""``/v1/ws``: many generations over one connection. Contract section 4; PROTOCOL.md, section 15.
 
 The task that serves the socket reads what the client says. Each subscription has a task of its own, which sleeps while
 its generation is at the tail.

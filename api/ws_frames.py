@@ -1,4 +1,4 @@
-"""The messages of ``/v1/ws``, both ways: PROTOCOL.md, section 8. Pure."""
+"""The messages of ``/v1/ws``, both ways: PROTOCOL.md, section 15. Pure."""
 
 from __future__ import annotations
 

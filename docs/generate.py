@@ -200,6 +200,11 @@ def socket_errors() -> str:
     return table(["code", "retryable", "meaning", "what to do"], rows)
 
 
+def socket_codes() -> str:
+    """The same without advice, for PROTOCOL.md."""
+    return table(["code", "meaning"], [[f"`{kind.code}`", first_line(kind)] for kind in SocketError.__subclasses__()])
+
+
 def close_codes() -> str:
     """Every code that a WebSocket is closed with."""
     rows = [[f"`{code.value}`", "no" if code >= Close.BAD_MESSAGE else "yes", CLOSE_MEANINGS[code]] for code in Close]
@@ -239,6 +244,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "generation-errors": generation_errors,
     "inner-errors": inner_errors,
     "socket-errors": socket_errors,
+    "socket-codes": socket_codes,
     "close-codes": close_codes,
 }
 

@@ -88,7 +88,7 @@ async def test_a_position_of_another_log_resets(start_node: StartNode, door: Fak
 
 
 async def test_behind_the_end_there_is_nothing(start_node: StartNode, door: FakeDoor) -> None:
-    """WS-9: what HTTP says with 204."""
+    """WS-8: what HTTP says with 204."""
     node = await start_node()
     generation = door.create(*WHOLE)
     async with open_socket(node.port) as client:
@@ -121,7 +121,7 @@ async def test_nothing_comes_after_unsubscribe(start_node: StartNode, door: Fake
 
 
 async def test_a_cancel_is_seen_by_who_reads(start_node: StartNode, door: FakeDoor) -> None:
-    """WS-8: it has no answer of its own; the pong says that it has been handled."""
+    """WS-7: it has no answer of its own; the pong says that it has been handled."""
     node = await start_node()
     generation = door.create(STARTED)
     async with open_socket(node.port) as client:
@@ -176,7 +176,7 @@ async def test_a_request_that_is_not_meant_is_refused(
 
 
 async def test_a_generation_that_cannot_be_read_is_said_by_its_id(start_node: StartNode, door: FakeDoor) -> None:
-    """WS-10: absent, another tenant's, expired, no id at all, a bad position, one that is read already."""
+    """WS-9: absent, another tenant's, expired, no id at all, a bad position, one that is read already."""
     node = await start_node()
     foreign, old, running = door.create(tenant="other"), door.create(*WHOLE), door.create(STARTED)
     door.expire(old)

@@ -223,7 +223,7 @@ async def test_who_hangs_up_is_forgotten(
 
 
 async def test_pings_come_by_themselves(start_node: StartNode) -> None:
-    """WS-11: whoever answers none for the send timeout is let go."""
+    """WS-12: whoever answers none for the send timeout is let go."""
     node = await start_node(heartbeat_s=0.02, send_timeout_s=0.05)
     async with open_socket(node.port) as client:
         with pytest.raises(TimeoutError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import random
@@ -16,6 +15,7 @@ from rejoinder.dev import DevStack
 from tests.api.socket_client import SocketClient, open_socket
 from tests.support.history import TERMINAL, Seen, Viewer, answer, check
 from tests.support.http_viewer import watch_once
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.integration]
 
@@ -108,12 +108,19 @@ async def test_generations_come_side_by_side_and_a_killed_node_costs_nothing() -
             with contextlib.suppress(ConnectionClosed):
                 await read_for(client, viewers, 10_000)
         while not all(map(ended, viewers.values())):
+            await wait_until(lambda: _ready(http, stack.url))
             with contextlib.suppress(OSError, WebSocketException):
                 async with open_socket(port(stack.url)) as client:
                     for generation, viewer in viewers.items():
                         if not ended(viewer):
                             await client.say("subscribe", id=generation, after=last(viewer))
                     await read_for(client, viewers, 10_000)
-            await asyncio.sleep(0.02)
         logs = await truths(http, stack.url, list(viewers))
     assert check(list(viewers.values()), logs) == []
+
+
+async def _ready(http: httpx2.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(f"{url}/readyz")).status_code == 200
+    except httpx2.HTTPError:
+        return False
