@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.requests import HTTPConnection
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.auth import Tenant
 from api.body import parse_generation_request
@@ -108,26 +108,29 @@ class Socket:
 
     async def _listen(self, headers: Headers) -> tuple[Close, str]:
         """Until the socket has to be closed; returns with what."""
+        said: Message = {}
         try:
             await self._receive()
             await self._send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": headers})
-            while (said := await self._receive())["type"] == "websocket.receive":
+            # A cancel may get lost inside a library, so what it says is asked for, too.
+            while self._why is None and (said := await self._receive())["type"] == "websocket.receive":
                 await self._handle(parse_message(said.get("text")))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._why is None or task is None or task.uncancel() > 0:
                 raise
-            return _REASONS.get(self._why, Close.INTERNAL), self._why
         except BadMessage as error:
             return Close.BAD_MESSAGE, str(error)
         except Stalled:
             return Close.STALLED, "stalled"
         except (Gone, OSError):
-            pass
+            return Close.INTERNAL, _GONE
         except Exception:
             log.exception("a socket broke on an error nobody expected")
             return Close.INTERNAL, "internal"
-        return Close.INTERNAL, _GONE
+        if self._why is not None:
+            return _REASONS.get(self._why, Close.INTERNAL), self._why
+        return _closed(said.get("code"))
 
     async def _handle(self, message: ClientMessage) -> None:
         match message:
@@ -182,7 +185,9 @@ class Socket:
             await self._out.answer(refused("cancel", error, generation=message.id))
 
     def _check_room(self) -> None:
-        if len(self._subscriptions) >= self._node.settings.ws_max_subscriptions:
+        limit = self._node.settings.ws_max_subscriptions
+        # Those that were let go of may still be leaving: not without end, either.
+        if len(self._subscriptions) >= limit or len(self._tasks) >= 2 * limit:
             raise TooManySubscriptions
 
     def _open(self, generation: str, after: Position) -> None:
@@ -221,6 +226,11 @@ class Socket:
         finally:
             if self._subscriptions.get(generation) is subscription:
                 del self._subscriptions[generation]
+
+
+def _closed(code: int | None) -> tuple[Close, str]:
+    """How the connection closed it, where it found a reason of ours; else the other side has gone."""
+    return (Close(code), Close(code).name.lower()) if code in set(Close) else (Close.INTERNAL, _GONE)
 
 
 def _position(text: str | None) -> Position:

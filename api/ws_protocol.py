@@ -32,7 +32,7 @@ _log.setLevel(logging.WARNING)
 HANDSHAKE_S = 5.0
 """How long the other side may take to answer a close."""
 
-_OURS = {CloseCode.MESSAGE_TOO_BIG: Close.TOO_LARGE, CloseCode.INVALID_DATA: Close.BAD_MESSAGE}
+_OURS: dict[int, int] = {CloseCode.MESSAGE_TOO_BIG: Close.TOO_LARGE, CloseCode.INVALID_DATA: Close.BAD_MESSAGE}
 """What the library finds wrong and we have a code for."""
 
 
@@ -41,11 +41,11 @@ class _Core(ServerProtocol):
 
     def fail(self, code: int, reason: str = "") -> None:
         """Close because of what was received."""
-        super().fail(_OURS.get(CloseCode(code), code) if code in _OURS else code, reason)
+        super().fail(_OURS.get(code, code), reason)
 
     def send_close(self, code: int | None = None, reason: str = "") -> None:
         """Close."""
-        super().send_close(_OURS.get(CloseCode(code), code) if code in _OURS else code, reason)
+        super().send_close(code if code is None else _OURS.get(code, code), reason)
 
 
 class WSConnection:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from api.door import Door
 from api.ws_frames import event_messages
-from api.ws_wire import Out, Piece
+from api.ws_wire import Gone, Out, Piece
 from broker.position import Position
 from broker.tail_items import Batch, TailItem
 from broker.telemetry import NodeMetrics
@@ -109,6 +109,8 @@ class Subscription:
             return
         taken = 0
         for number, piece in enumerate(self._pieces(item), 1):
+            if self._silent:
+                raise Gone
             await self._out.write(piece)
             taken = piece.messages
             if turn.over(number) and taken < len(item.entries):

@@ -55,6 +55,7 @@ async def test_a_message_that_is_too_large_closes_for_good(start_node: StartNode
     async with open_socket(node.port) as client:
         await client.connection.send(json.dumps({"type": "submit", "ref": 1, "request": "x" * 2_000_000}))
         assert (await client.closed())[0] == 4502
+    await wait_until(lambda: node.metrics.broken == {"too_large": 1})
 
 
 async def test_text_that_is_no_utf_8_closes_for_good(start_node: StartNode) -> None:
@@ -237,3 +238,4 @@ async def test_pings_come_by_themselves(start_node: StartNode) -> None:
         assert status == 101
         await deaf.read_until((4002).to_bytes(2, "big"))
     assert b"\x89\x04" in deaf.body
+    await wait_until(lambda: node.metrics.broken == {"stalled": 1})
