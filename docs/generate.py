@@ -21,6 +21,7 @@ from pydantic import BaseModel  # noqa: E402 - the path comes first
 from pydantic.fields import FieldInfo  # noqa: E402
 
 from api.errors import STATUS  # noqa: E402
+from api.ws_frames import CLOSE_MEANINGS, Close, SocketError  # noqa: E402
 from broker import errors  # noqa: E402
 from broker.events import CONTENT_TYPES, EVENT_TYPES, Event, event_type  # noqa: E402
 from broker.lifecycle import NEXT  # noqa: E402
@@ -188,6 +189,28 @@ def _http_rows() -> dict[str, list[str]]:
     return rows
 
 
+def socket_errors() -> str:
+    """Every code that only a WebSocket says."""
+    advice: dict[str, str] = ADVICE["socket"]
+    kinds = SocketError.__subclasses__()
+    _same("socket", set(advice), {kind.code for kind in kinds})
+    rows = [
+        [f"`{kind.code}`", "yes" if kind.retryable else "no", first_line(kind), advice[kind.code]] for kind in kinds
+    ]
+    return table(["code", "retryable", "meaning", "what to do"], rows)
+
+
+def socket_codes() -> str:
+    """The same without advice, for PROTOCOL.md."""
+    return table(["code", "meaning"], [[f"`{kind.code}`", first_line(kind)] for kind in SocketError.__subclasses__()])
+
+
+def close_codes() -> str:
+    """Every code that a WebSocket is closed with."""
+    rows = [[f"`{code.value}`", "no" if code >= Close.BAD_MESSAGE else "yes", CLOSE_MEANINGS[code]] for code in Close]
+    return table(["code", "come back", "meaning"], rows)
+
+
 def generation_errors() -> str:
     """Every code that ``generation.failed`` may carry."""
     known: dict[str, dict[str, str]] = ADVICE["generation"]
@@ -220,6 +243,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "http-codes": http_codes,
     "generation-errors": generation_errors,
     "inner-errors": inner_errors,
+    "socket-errors": socket_errors,
+    "socket-codes": socket_codes,
+    "close-codes": close_codes,
 }
 
 
