@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from broker import errors as e
+from broker.dialects.vendors import Untranslatable
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ STATUS: dict[type[e.RejoinderError], HTTPStatus] = {
     e.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidFields: HTTPStatus.UNPROCESSABLE_ENTITY,
     MalformedBody: HTTPStatus.BAD_REQUEST,
+    Untranslatable: HTTPStatus.UNPROCESSABLE_ENTITY,
     e.InvalidPosition: HTTPStatus.BAD_REQUEST,
     e.ResumeNeedsKey: HTTPStatus.CONFLICT,
     e.Unauthorized: HTTPStatus.UNAUTHORIZED,
