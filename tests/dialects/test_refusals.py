@@ -31,7 +31,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.text("ab", max_size=2), inner, max_size=4),
     max_leaves=12,
 )
-effort = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+effort = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 
 
 def exists_or_is_missing(body: Any, field: str) -> bool:
