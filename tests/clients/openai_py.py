@@ -42,11 +42,15 @@ def take_chunk(left: Left, tools: dict[int, list[str]], chunk: Any) -> None:
         left.text += choice.delta.content or ""
         left.reasoning += getattr(choice.delta, "reasoning_content", None) or ""
         left.finish = choice.finish_reason or left.finish
-        for call in choice.delta.tool_calls or []:
+        for call in _list(choice.delta.tool_calls):
             known = tools.setdefault(call.index, ["", ""])
             known[0] += call.function.name or ""
             known[1] += call.function.arguments or ""
     left.tools = [ToolUse(*tools[index]) for index in sorted(tools)]
+
+
+def _list(calls: Any) -> list[Any]:
+    return calls or []
 
 
 def take_completion(left: Left, whole: Any) -> None:
@@ -54,7 +58,7 @@ def take_completion(left: Left, whole: Any) -> None:
     (choice,) = whole.choices
     left.id, left.text, left.finish = whole.id, choice.message.content or "", choice.finish_reason
     left.usage = Spent(whole.usage.prompt_tokens, whole.usage.completion_tokens) if whole.usage else None
-    left.tools = [ToolUse(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]
+    left.tools = [ToolUse(call.function.name, call.function.arguments) for call in _list(choice.message.tool_calls)]
 
 
 def take_event(left: Left, event: Any) -> None:

@@ -139,6 +139,29 @@ TRAITS = {
 }
 """By client; what is sync is no different."""
 
+LABELS = {
+    "openai-py-chat": "openai, Python: `chat.completions.create`",
+    "openai-py-chat-helper": "openai, Python: `chat.completions.stream`",
+    "openai-py-responses": "openai, Python: `responses.create`",
+    "openai-py-responses-helper": "openai, Python: `responses.stream`",
+    "anthropic-py": "anthropic, Python: `messages.create`",
+    "anthropic-py-helper": "anthropic, Python: `messages.stream`",
+    "openai-js-chat": "openai, JS: `chat.completions.create`",
+    "openai-js-chat-helper": "openai, JS: `chat.completions.stream`",
+    "openai-js-responses": "openai, JS: `responses.create`",
+    "openai-js-responses-helper": "openai, JS: `responses.stream`",
+    "anthropic-js": "@anthropic-ai/sdk: `messages.create`",
+    "anthropic-js-helper": "@anthropic-ai/sdk: `messages.stream`",
+    "ai-openai-responses": "ai + @ai-sdk/openai: `openai(…)`",
+    "ai-openai-chat": "ai + @ai-sdk/openai: `openai.chat(…)`",
+    "ai-anthropic": "ai + @ai-sdk/anthropic",
+    "usechat-default": "useChat: `DefaultChatTransport`",
+    "usechat-workflow": "useChat: `WorkflowChatTransport`",
+    "eventsource": "eventsource (npm)",
+    "fetch-event-source": "@microsoft/fetch-event-source",
+}
+"""In the table."""
+
 
 def outcome(client: str, scenario: str) -> Outcome:
     """What this client, sync or not, does in this scenario."""
