@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
+import tempfile
 import urllib.request
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -56,23 +56,28 @@ def _request(url: str, method: str, body: Any) -> Any:
 
 
 @asynccontextmanager
-async def serving(directory: Path, page: dict[str, bytes]) -> AsyncGenerator[Service]:
+async def serving(page: dict[str, bytes]) -> AsyncGenerator[Service]:
     """Inside, everything is ready; ``page`` is served from the same origin."""
-    files = directory / FOLDER.strip("/")
-    files.mkdir()
-    for path, content in page.items():
-        (directory / path.strip("/")).write_bytes(content)
-    # nginx serves the page as another user, who has to get in.
-    for folder in (files, *files.parents):
-        if folder.owner() == files.owner() and re.match(r"/tmp/.", str(folder)):
-            folder.chmod(0o755)
-    async with ScriptedProvider() as provider:
-        config = directory / "config.toml"
-        config.write_text(f'[providers.script]\nbase_url = "http://127.0.0.1:{provider.port}/v1"\n')
-        env = {f"REJOINDER_{name}": value for name, value in {**_SETTINGS, "CONFIG": str(config)}.items()}
-        async with DevStack(isolated=True, env=env) as stack:
+    # Not pytest's folder: nginx serves the page as another user, and pytest shuts that user out.
+    with tempfile.TemporaryDirectory(prefix="rejoinder-clients-") as name:
+        directory = Path(name)
+        _publish(directory, page)
+        async with ScriptedProvider() as provider, DevStack(isolated=True, env=_env(directory, provider)) as stack:
             ports = [int(url.rpartition(":")[2]) for url in stack.nodes.values()]
             # One request for each connection, so that the wire can count the bytes of a response.
             lines = f"types {{ text/html html; text/javascript js; }} location {FOLDER}/ {{ root {directory}; }}"
             async with Nginx(ports, http="keepalive_timeout 0;", server=lines) as front, Wire(front.port) as wire:
                 yield Service(stack, wire, provider)
+
+
+def _publish(directory: Path, page: dict[str, bytes]) -> None:
+    directory.chmod(0o755)
+    (directory / FOLDER.strip("/")).mkdir()
+    for path, content in page.items():
+        (directory / path.strip("/")).write_bytes(content)
+
+
+def _env(directory: Path, provider: ScriptedProvider) -> dict[str, str]:
+    config = directory / "config.toml"
+    config.write_text(f'[providers.script]\nbase_url = "http://127.0.0.1:{provider.port}/v1"\n')
+    return {f"REJOINDER_{name}": value for name, value in {**_SETTINGS, "CONFIG": str(config)}.items()}

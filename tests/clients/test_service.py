@@ -27,9 +27,9 @@ _MIDDLE = 0.6
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def service(page: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+async def service(page: dict[str, bytes]) -> AsyncIterator[Service]:
     """One for all tests; a node that was killed is started again."""
-    async with serving(tmp_path_factory.mktemp("service"), page) as running:
+    async with serving(page) as running:
         yield running
 
 
