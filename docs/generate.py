@@ -29,6 +29,7 @@ from broker.record import ENDED  # noqa: E402
 from broker.settings import FileConfig, ProviderConfig, Settings  # noqa: E402
 from broker.stats import FleetStats  # noqa: E402
 from broker.telemetry import NodeMetrics, render  # noqa: E402
+from tests.clients.outcomes import HEADINGS, LABELS, SCENARIOS, outcome  # noqa: E402
 
 ADVICE: dict[str, Any] = tomllib.loads((ROOT / "docs/error_advice.toml").read_text())
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated: \2 -->)", re.DOTALL)
@@ -232,6 +233,15 @@ def _same(section: str, written: set[str], used: set[str]) -> None:
         raise Stale(f"docs/error_advice.toml [{section}]: missing {used - written}, not in the code {written - used}")
 
 
+# -- clients --------------------------------------------------------------------------------------------------------
+
+
+def clients_table() -> str:
+    """What every client does in every scenario, as the tests hold it to."""
+    rows = [[label, *(outcome(client, scenario).says for scenario in SCENARIOS)] for client, label in LABELS.items()]
+    return table(["client", *(HEADINGS[scenario] for scenario in SCENARIOS)], rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "lifecycle-diagram": lifecycle_diagram,
     "lifecycle-table": lifecycle_table,
@@ -246,6 +256,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "socket-errors": socket_errors,
     "socket-codes": socket_codes,
     "close-codes": close_codes,
+    "clients": clients_table,
 }
 
 
