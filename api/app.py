@@ -19,6 +19,7 @@ from api import (
     openapi,
     pages,
     streams,
+    ws,
 )
 from api.auth import Keyring, LoopbackGuard, check_bind
 from api.door import Door
@@ -85,7 +86,7 @@ def create_app(
     )
     guard = LoopbackGuard(settings.cors_origins) if keyring.open and not insecure else None
     app = Api(node, guard, broker)
-    for part in (generations, streams, compat_chat, compat_responses, compat_messages, compat_ui, health, pages):
+    for part in (generations, streams, ws, compat_chat, compat_responses, compat_messages, compat_ui, health, pages):
         app.include_router(part.router)
     return app
 

@@ -35,15 +35,17 @@ class Keyring:
         """Whether no key is asked for."""
         return not self._digests
 
-    def tenant(self, headers: Headers) -> str:
+    def tenant(self, headers: Headers, offered: str | None = None) -> str:
         """Whose key the request bears; the first of ``Authorization: Bearer`` and ``x-api-key`` that it has.
+
+        ``offered`` = a key that came another way, where neither header could be set.
 
         Raises:
             Unauthorized: no key, or none of ours. All keys are compared, whichever is right.
         """
         if self.open:
             return OPEN_TENANT
-        credential = bearer(headers.get("authorization")) or headers.get("x-api-key") or ""
+        credential = bearer(headers.get("authorization")) or headers.get("x-api-key") or offered or ""
         presented = _digest(credential.encode("latin-1"))
         found: str | None = None
         for tenant, digest in self._digests.items():

@@ -108,7 +108,7 @@ async def stop(request: Request, node: TheNode, tenant: Tenant, chat: Chat) -> R
 async def _resumed(node: Node, tenant: str, name: str, wanted: int) -> Response:
     generation = await _run_of(node, tenant, name)
     if generation is None:
-        return Response(status_code=204)
+        return _nothing_runs()
     submission = await node.broker.submission(generation, tenant=tenant)
     index = ChunkIndex(submission, wanted)
     with contextlib.suppress(TimeoutError):
@@ -119,6 +119,12 @@ async def _resumed(node: Node, tenant: str, name: str, wanted: int) -> Response:
         raise InvalidPosition(f"there are only {index.count} chunks", field="startIndex")
     headers = {"x-workflow-stream-tail-index": str(index.count - 1)} if wanted < 0 else {}
     return _stream(node, tenant, generation, cursor=cursor, submission=submission, headers=headers)
+
+
+def _nothing_runs() -> Response:
+    """Nothing to come back to, said so that WorkflowChatTransport is content: it asks again at once after a 204."""
+    headers = {name.decode(): value.decode() for name, value in AiSdkFold.headers}
+    return Response(b'data: {"type":"finish"}\n\ndata: [DONE]\n\n', headers=headers, media_type=AiSdkFold.media_type)
 
 
 async def _run_of(node: Node, tenant: str, name: str) -> str | None:

@@ -11,7 +11,7 @@ from broker.record import Record, Status
 from broker.request import GenerationRequest
 from broker.routing import Vendor
 from broker.submission import Submission
-from broker.tail_items import Batch, TailItem, Viewer
+from broker.tail_items import Batch, TailItem, Turn, Viewer
 from broker.telemetry import Fleet
 
 Replay = Literal["merged", "exact"]
@@ -152,6 +152,7 @@ class Door(Protocol):
         replay: Replay = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        turn: Turn | None = None,
         stat: Any = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Its log after a position, live, to its end."""

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors
+from api import errors, ws
 from api.auth import LoopbackGuard
 from api.cors import Cors, is_preflight
 from api.handover import HANDED_OVER
@@ -38,7 +38,10 @@ class Edge:
         self._cors = Cors(node.settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP passes through."""
+        """Serve one request or one WebSocket; the lifespan passes through."""
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
@@ -51,6 +54,19 @@ class Edge:
             connection.stream = stream
         else:
             await stream(scope, receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        extra: RawHeaders = [(b"x-rejoinder-node", self._name)]
+        try:
+            if self._guard is not None:
+                # An Origin names the page's scheme, never that of the socket.
+                self._guard.check(headers, "https" if scope["scheme"] == "wss" else "http")
+            await ws.serve(self._node, scope, receive, send, extra)
+        except RejoinderError as error:
+            answer = errors.problem(error)
+            answer.raw_headers += extra
+            await answer(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> EventStream | None:
         headers = Headers(scope=scope)

@@ -60,6 +60,12 @@ class MethodNotAllowed(e.RequestError):
     code = "method_not_allowed"
 
 
+class UpgradeRequired(e.RequestError):
+    """This path speaks WebSocket, and the request does not ask for it."""
+
+    code = "upgrade_required"
+
+
 class Draining(e.ServiceError):
     """The node is leaving; another one takes its place."""
 
@@ -117,6 +123,7 @@ STATUS: dict[type[e.RejoinderError], HTTPStatus] = {
     e.LogDamaged: HTTPStatus.GONE,
     e.IdempotencyConflict: HTTPStatus.CONFLICT,
     e.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UpgradeRequired: HTTPStatus.UPGRADE_REQUIRED,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     e.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     e.ServiceError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -170,6 +177,8 @@ def _headers(error: e.RejoinderError) -> dict[str, str]:
     headers = {"cache-control": "no-store"}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, UpgradeRequired):
+        headers |= {"upgrade": "websocket", "connection": "upgrade"}
     if isinstance(error, e.Unauthorized):
         headers["www-authenticate"] = 'Bearer realm="rejoinder"'
     return headers

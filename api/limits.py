@@ -9,7 +9,7 @@ from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Send
 
 from broker.errors import BodyTooLarge, RateLimited
@@ -85,12 +85,12 @@ class SubmitLimit:
         self._item = parse(limit) if limit else None
         self._windows = MovingWindowRateLimiter(MemoryStorage())
 
-    async def charge(self, tenant: str, request: Request) -> None:
+    async def charge(self, tenant: str, request: HTTPConnection) -> None:
         """Count a submit. Raises ``RateLimited`` with the seconds to wait, and then counts nothing."""
         await self.check(tenant, request)
         await self.count(tenant, request)
 
-    async def check(self, tenant: str, request: Request) -> None:
+    async def check(self, tenant: str, request: HTTPConnection) -> None:
         """Raises ``RateLimited`` when one more would be too many."""
         for name in _names(tenant, request) if self._item else ():
             if self._item and not await self._windows.test(self._item, name):
@@ -100,13 +100,13 @@ class SubmitLimit:
                 error.retry_after_s = wait_s
                 raise error
 
-    async def count(self, tenant: str, request: Request) -> None:
+    async def count(self, tenant: str, request: HTTPConnection) -> None:
         """Count a submit that has been made already."""
         for name in _names(tenant, request) if self._item else ():
             if self._item:
                 await self._windows.hit(self._item, name)
 
 
-def _names(tenant: str, request: Request) -> tuple[str, ...]:
+def _names(tenant: str, request: HTTPConnection) -> tuple[str, ...]:
     address = (f"address:{request.client.host}",) if request.client else ()
     return (f"tenant:{tenant}", *address)

@@ -12,6 +12,7 @@ from api.app import Api, create_app
 from api.node import node_name
 from api.protocol import HTTPProtocol
 from api.server import BACKLOG, Server, listen
+from api.ws_protocol import WSProtocol
 from broker.garbage import look_rarely
 from broker.logs import configure
 from broker.open_files import allow_open_files
@@ -50,9 +51,15 @@ async def serve(settings: Settings, *, host: str, port: int, insecure: bool = Fa
 
 def server_config(app: Api) -> uvicorn.Config:
     """Settings of uvicorn for a node."""
+    settings = app.state.node.settings
     return uvicorn.Config(
         app,
-        http=partial(HTTPProtocol, node=node_name(app.state.node.settings)),  # pyright: ignore[reportArgumentType]
+        http=partial(HTTPProtocol, node=node_name(settings)),  # pyright: ignore[reportArgumentType]
+        ws=WSProtocol,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=settings.heartbeat_s,
+        ws_ping_timeout=settings.send_timeout_s,
+        ws_per_message_deflate=False,
         lifespan="on",
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,

@@ -16,14 +16,21 @@ from broker.position import Cursor, Position, parse_cursor, parse_position
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
-async def _generation(generation: Annotated[str, Path(description="gen_…")]) -> str:
-    if not _ID.fullmatch(generation):
+def generation_id(text: str) -> str:
+    """An id from outside. Raises ``GenerationNotFound`` for what can't be one, before Redis is asked."""
+    if not _ID.fullmatch(text):
         raise GenerationNotFound
-    return generation
+    return text
+
+
+async def _generation(generation: Annotated[str, Path(description="gen_…")]) -> str:
+    return generation_id(generation)
 
 
 GenerationId = Annotated[str, Depends(_generation)]
 """The id in the path. Raises ``GenerationNotFound`` for what can't be one, before Redis is asked."""
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 IdempotencyKey = Annotated[
     str | None,

@@ -113,7 +113,7 @@ class HTTPConnection:
     def unsent(self) -> int:
         """Bytes in the transport's buffer and, where the kernel tells, in the socket's."""
         transport = self._protocol.transport
-        return transport.get_write_buffer_size() + _in_kernel(transport)
+        return transport.get_write_buffer_size() + in_kernel(transport)
 
     def break_off(self, *, now: bool) -> None:
         """Close without the last chunk; reset when there are no chunks or when nothing should be waited for."""
@@ -249,7 +249,8 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def _in_kernel(transport: asyncio.Transport) -> int:
+def in_kernel(transport: asyncio.Transport) -> int:
+    """Bytes in the socket's send buffer that the other side has not acknowledged."""
     sock = transport.get_extra_info("socket")
     try:
         return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]

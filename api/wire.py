@@ -7,7 +7,7 @@ Contract section 4: before its terminal event a body must never look complete. H
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Scope, Send
@@ -137,17 +137,24 @@ class Wire:
         self.connection.break_off(now=reason == "stalled")
 
     async def _send_slowly(self, message: dict[str, Any]) -> None:
-        unsent = self._unsent()
-        while True:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    return await self._send(message)
-            except TimeoutError:
-                # Our server waits before it writes, so a send that was cut short has written nothing.
-                left = self._unsent()
-                if left >= unsent:
-                    raise Stalled from None
-                unsent = left
+        await guarded(lambda: self._send(message), self._unsent, self._timeout_s)
 
     def _unsent(self) -> int:
         return self.connection.unsent() if self.connection is not None else 0
+
+
+async def guarded(send: Callable[[], Awaitable[None]], unsent: Callable[[], int], timeout_s: float) -> None:
+    """Send, however long it takes, as long as the other side takes anything. Raises :class:`Stalled`.
+
+    ``send`` waits before it writes, so one that was cut short has written nothing; ``unsent`` = bytes not taken yet.
+    """
+    before = unsent()
+    while True:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await send()
+        except TimeoutError:
+            left = unsent()
+            if left >= before:
+                raise Stalled from None
+            before = left

@@ -24,11 +24,15 @@ BYTES_HELD = 256 * 1024
 
 
 class Hints:
-    """One viewer's hints, bounded: what does not fit becomes the hint to read a page."""
+    """One viewer's hints, bounded: what does not fit becomes the hint to read a page.
 
-    __slots__ = ("_held", "_notices", "_page", "_waiter")
+    ``frugal`` = keep nothing for a viewer that is not waiting for it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_frugal", "_held", "_notices", "_page", "_waiter")
+
+    def __init__(self, *, frugal: bool = False) -> None:
+        self._frugal = frugal
         self._notices: list[Notice] = []
         self._held = 0
         self._page = False
@@ -43,7 +47,8 @@ class Hints:
         """Take a notice, or note that a page is needed."""
         if self._page:
             return
-        if not notice.entries or len(self._notices) >= NOTICES_HELD or self._held + notice.size > BYTES_HELD:
+        full = len(self._notices) >= NOTICES_HELD or self._held + notice.size > BYTES_HELD
+        if not notice.entries or full or (self._frugal and self._waiter is None):
             self.need_page()
             return
         self._notices.append(notice)
@@ -88,8 +93,8 @@ class Subscription(Hints):
 
     __slots__ = ("_channel", "_follower", "left")
 
-    def __init__(self, channel: Channel) -> None:
-        super().__init__()
+    def __init__(self, channel: Channel, *, frugal: bool = False) -> None:
+        super().__init__(frugal=frugal)
         self._channel = channel
         self._follower: Follower | None = None
         self.left: asyncio.Future[None] | None = None
@@ -162,9 +167,9 @@ class Channel:
             self._waiting.append(waiter)
             await waiter
 
-    def enter(self) -> Subscription:
-        """One more viewer."""
-        viewer = Subscription(self)
+    def enter(self, *, frugal: bool = False) -> Subscription:
+        """One more viewer; see :class:`Hints`."""
+        viewer = Subscription(self, frugal=frugal)
         self._alone[viewer] = None
         return viewer
 

@@ -40,7 +40,7 @@ from broker.stats import FleetCounters, FleetStats
 from broker.submission import Submission
 from broker.sweeper import Sweeper
 from broker.tail import Tail
-from broker.tail_items import Batch, TailItem, Viewer
+from broker.tail_items import Batch, TailItem, Turn, Viewer
 from broker.tasks import end
 from broker.values import CancelReason
 
@@ -194,16 +194,18 @@ class Broker:
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        turn: Turn | None = None,
         stat: Stat | None = None,
     ) -> AsyncGenerator[TailItem, None]:
         """Everything after a position, replayed and then live: :class:`broker.tail.Tail`.
 
         A ``viewer`` is handed live entries directly where it can take them; they are not among the items then.
+        ``turn`` = pages are read by turns, with other readers, and nothing is held between them.
         ``stat`` = what :meth:`stat` has just answered this reader: it is not asked again.
         """
         hold = self.settings.hold_s if hold_s is None else hold_s
         how: dict[str, Any] = {"tenant": tenant, "replay": replay, "hold_s": hold, "viewer": viewer, "stat": stat}
-        return Tail(self.log, self.pages, self.hub, generation, after, **how).items()
+        return Tail(self.log, self.pages, self.hub, generation, after, turn=turn, **how).items()
 
     async def submission(self, generation: str, *, tenant: str = "default") -> Submission:
         """What was asked for; without its request once the log has expired."""

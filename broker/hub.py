@@ -73,19 +73,19 @@ class Hub:
         """Open viewers in this process."""
         return sum(map(len, self._channels.values()))
 
-    def subscribe(self, generation: str) -> Subscription:
-        """A viewer's hints: an async context manager.
+    def subscribe(self, generation: str, *, frugal: bool = False) -> Subscription:
+        """A viewer's hints: an async context manager; ``frugal`` as in :class:`broker.channel.Hints`.
 
         Read the log first behind :meth:`ready`, or miss what comes between.
         """
         channel = self._channels.get(generation)
         if channel is not None:
-            return channel.enter()
+            return channel.enter(frugal=frugal)
         channel = self._channels[generation] = Channel(generation, self._drop)
         name = self._keys.channel(generation)
         self._by_name[name.encode()] = channel
         self._feed.subscribe([name])
-        return channel.enter()
+        return channel.enter(frugal=frugal)
 
     async def _drop(self, channel: Channel) -> None:
         """Nobody is left in this channel, unless somebody comes while its lease is given back."""

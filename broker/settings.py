@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     send_timeout_s: float = Field(
         default=30.0, gt=0, description="How long a socket may take nothing before it is broken off"
     )
+    ws_max_subscriptions: int = Field(default=256, ge=1, description="Generations that one WebSocket may read at once")
     rate_limit: str | None = Field(
         default=None, pattern=r"^[1-9][0-9]*/(second|minute|hour)$", description="Submits per tenant, e.g. 60/minute"
     )

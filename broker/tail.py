@@ -15,7 +15,7 @@ from broker.log import Stat, StreamLog, existing
 from broker.notices import Notice
 from broker.pages import Pages, SharedPage
 from broker.position import Position
-from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
+from broker.tail_items import Batch, Live, Reset, TailItem, Turn, Viewer
 
 REPAIR_S = 2.0
 """How long a position beyond the tail of a running log waits for the writer's repair (contract section 4)."""
@@ -37,6 +37,7 @@ class Tail:
         "_served",
         "_stat",
         "_tenant",
+        "_turn",
         "_viewer",
     )
 
@@ -52,6 +53,7 @@ class Tail:
         replay: Literal["merged", "exact"],
         hold_s: float,
         viewer: Viewer | None = None,
+        turn: Turn | None = None,
         stat: Stat | None = None,
     ) -> None:
         self._log = log
@@ -66,6 +68,8 @@ class Tail:
         self._follower = Follower(after)
         self._viewer = viewer
         """Who is written to directly while at the tail."""
+        self._turn = turn
+        """By which pages are read only when they can be written: nothing is held then but the position."""
         self._served = False
         """The log was there at the first read: its absence later is a loss."""
 
@@ -80,7 +84,7 @@ class Tail:
         """
         follower = self._follower
         live = False
-        async with self._hub.subscribe(self._generation) as hints:
+        async with self._hub.subscribe(self._generation, frugal=self._turn is not None) as hints:
             while not follower.ended:
                 page = await self._step(hints)
                 if page is None:
@@ -88,19 +92,30 @@ class Tail:
                     continue
                 if page.batch.entries:
                     yield page.batch
-                if page.full or follower.ended:
+                if self._left() or page.full or follower.ended:
                     continue
                 # A reader may stay at the tail for hours: it must not keep what it has read.
                 del page
                 if not live:
                     live = True
                     yield Live()
+                if self._turn is not None:
+                    self._turn.done()
                 whole = True
                 while whole and not follower.ended and not await self._in_crowd(hints):
                     entries, whole = await self._hear(hints)
                     if entries:
                         yield Batch(entries, live=True, ended=follower.ended)
                     del entries
+
+    def _left(self) -> bool:
+        """Whether the reader has taken a part of its page only: the rest is read again."""
+        turn = self._turn
+        if turn is None or turn.stood is None:
+            return False
+        self._follower.position, self._follower.ended = turn.stood, False
+        turn.stood = None
+        return True
 
     async def _in_crowd(self, hints: Subscription) -> bool:
         """Be written to directly, if there is a viewer and it stands where the others do; True = for a while it was."""
@@ -112,6 +127,8 @@ class Tail:
     async def _hear(self, hints: Subscription) -> tuple[list[Entry], bool]:
         """The next live entries, and whether they are all there is: else a page must be read."""
         notices = await hints.wait()
+        if self._turn is not None and self._turn.behind:
+            return [], False
         fresh: list[Entry] = []
         for notice in notices:
             taken = self._take(notice)
@@ -134,10 +151,14 @@ class Tail:
             kind = self._follower.on_shared(page, patient=clock() < until)
             if kind != "ahead":
                 return page if kind == "entries" else None
+            if self._turn is not None:
+                self._turn.done()
             await hints.wait(min(0.25, max(until - clock(), 0.01)))
 
     async def _page(self, hints: Subscription) -> SharedPage:
         """The next page; while Redis is away, tried again until the hold is over."""
+        if self._turn is not None:
+            await self._turn.begin()
         clock = asyncio.get_running_loop().time
         until = clock() + self._hold_s
         tries = 0

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from broker.events import Entry
+from broker.position import Position
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -41,4 +42,24 @@ class Viewer(Protocol):
 
     def take(self, batch: Batch) -> bool:
         """Write these entries now, or answer False: then the reader reads the log at its own pace. Never raises."""
+        ...
+
+
+class Turn(Protocol):
+    """One of several readers that share one way out: none of them may hold what it can't write yet."""
+
+    stood: Position | None
+    """Where the reader left the batch it was given last, so that others come to their turns; None = it took all."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether a write would have to wait."""
+        ...
+
+    async def begin(self) -> None:
+        """Return when it is this reader's turn to read a page and to write it; who had a turn goes to the end."""
+        ...
+
+    def done(self) -> None:
+        """Let the next one have its turn. Does no harm where this reader has none."""
         ...

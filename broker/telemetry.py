@@ -69,6 +69,8 @@ class NodeMetrics:
     def __init__(self) -> None:
         self.viewers = 0
         """Streams open now."""
+        self.sockets = 0
+        """WebSockets open now."""
         self.events = 0
         """Events written to streams."""
         self.broken: Counter[str] = Counter()
@@ -115,6 +117,7 @@ def _fleet_families(fleet: Fleet) -> Iterator[Metric]:
 
 def _node_families(node: NodeMetrics) -> Iterator[Metric]:
     yield GaugeMetricFamily("rejoinder_stream_viewers", "Streams open at this node", value=node.viewers)
+    yield GaugeMetricFamily("rejoinder_websocket_connections", "WebSockets open at this node", value=node.sockets)
     yield CounterMetricFamily("rejoinder_stream_events", "Events written to streams by this node", value=node.events)
     yield CounterMetricFamily("rejoinder_submits", "Generations accepted by this node", value=node.submits)
     broken = CounterMetricFamily("rejoinder_streams_broken", "Streams this node broke off", labels=["reason"])

@@ -21,6 +21,7 @@ from pydantic import BaseModel  # noqa: E402 - the path comes first
 from pydantic.fields import FieldInfo  # noqa: E402
 
 from api.errors import STATUS  # noqa: E402
+from api.ws_frames import CLOSE_MEANINGS, Close, SocketError  # noqa: E402
 from broker import errors  # noqa: E402
 from broker.events import CONTENT_TYPES, EVENT_TYPES, Event, event_type  # noqa: E402
 from broker.lifecycle import NEXT  # noqa: E402
@@ -28,6 +29,7 @@ from broker.record import ENDED  # noqa: E402
 from broker.settings import FileConfig, ProviderConfig, Settings  # noqa: E402
 from broker.stats import FleetStats  # noqa: E402
 from broker.telemetry import NodeMetrics, render  # noqa: E402
+from tests.clients.outcomes import HEADINGS, LABELS, SCENARIOS, outcome  # noqa: E402
 
 ADVICE: dict[str, Any] = tomllib.loads((ROOT / "docs/error_advice.toml").read_text())
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- /generated: \2 -->)", re.DOTALL)
@@ -188,6 +190,28 @@ def _http_rows() -> dict[str, list[str]]:
     return rows
 
 
+def socket_errors() -> str:
+    """Every code that only a WebSocket says."""
+    advice: dict[str, str] = ADVICE["socket"]
+    kinds = SocketError.__subclasses__()
+    _same("socket", set(advice), {kind.code for kind in kinds})
+    rows = [
+        [f"`{kind.code}`", "yes" if kind.retryable else "no", first_line(kind), advice[kind.code]] for kind in kinds
+    ]
+    return table(["code", "retryable", "meaning", "what to do"], rows)
+
+
+def socket_codes() -> str:
+    """The same without advice, for PROTOCOL.md."""
+    return table(["code", "meaning"], [[f"`{kind.code}`", first_line(kind)] for kind in SocketError.__subclasses__()])
+
+
+def close_codes() -> str:
+    """Every code that a WebSocket is closed with."""
+    rows = [[f"`{code.value}`", "no" if code >= Close.BAD_MESSAGE else "yes", CLOSE_MEANINGS[code]] for code in Close]
+    return table(["code", "come back", "meaning"], rows)
+
+
 def generation_errors() -> str:
     """Every code that ``generation.failed`` may carry."""
     known: dict[str, dict[str, str]] = ADVICE["generation"]
@@ -209,6 +233,15 @@ def _same(section: str, written: set[str], used: set[str]) -> None:
         raise Stale(f"docs/error_advice.toml [{section}]: missing {used - written}, not in the code {written - used}")
 
 
+# -- clients --------------------------------------------------------------------------------------------------------
+
+
+def clients_table() -> str:
+    """What every client does in every scenario, as the tests hold it to."""
+    rows = [[label, *(outcome(client, scenario).says for scenario in SCENARIOS)] for client, label in LABELS.items()]
+    return table(["client", *(HEADINGS[scenario] for scenario in SCENARIOS)], rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "lifecycle-diagram": lifecycle_diagram,
     "lifecycle-table": lifecycle_table,
@@ -220,6 +253,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "http-codes": http_codes,
     "generation-errors": generation_errors,
     "inner-errors": inner_errors,
+    "socket-errors": socket_errors,
+    "socket-codes": socket_codes,
+    "close-codes": close_codes,
+    "clients": clients_table,
 }
 
 

@@ -244,7 +244,8 @@ def _end(state: _State, event: Terminal, frames: Frames) -> _State:
         reason, finish = "error", {}
     elif isinstance(event, Cancelled):
         frames.append(chunk("abort", reason=event.reason))
-        reason = "interrupted"
+        # "interrupted" would say it better, but WorkflowChatTransport's own copy of the schema does not know it.
+        reason = "other"
     else:
         reason = FINISH_REASONS[event.finish_reason]
     if state.stepping:

@@ -53,7 +53,7 @@ def _content(node: Node, role: str) -> list[ContentPart]:
 def _part(node: Node, allowed: tuple[str, ...]) -> ContentPart:
     fields = node.fields()
     kind = fields.need("type")
-    if kind.value in _LOST:
+    if kind.text() in _LOST:
         raise node.refused(_LOST[kind.text()])
     fields.hint("prompt_cache_breakpoint")
     part: ContentPart

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.dialects.to_chat import request_to_chat
 from broker.dialects.to_messages import request_to_messages
+from broker.dialects.to_responses import request_to_responses
 from broker.dialects.vendors import Vendor
 from broker.request import GenerationRequest
 
@@ -18,5 +19,7 @@ def check(request: GenerationRequest, vendor: Vendor, model: str) -> None:
             request_to_chat(request, model, official=vendor == "openai.chat")
         case "anthropic":
             request_to_messages(request, model)
-        case _:
+        case "openai.responses":
+            request_to_responses(request, model)
+        case "demo":
             pass

@@ -7,7 +7,7 @@ from typing import Any
 from broker.dialects.chat_turns import chat_message
 from broker.dialects.hints import CHAT_RULES, options_by
 from broker.dialects.reading import Fields, Node, Reading
-from broker.dialects.settings import effort_of, limit_of, sampling, text_config
+from broker.dialects.settings import effort_of, limit_of, sampling, stops, text_config
 from broker.dialects.translated import Translated, ours_of, stored
 from broker.dialects.turns import cache_mark
 from broker.dialects.vendors import CACHE_CONTROL, CHAT, JSON_OBJECT, Vendor
@@ -32,7 +32,7 @@ def from_chat(body: dict[str, Any], vendor: Vendor) -> Translated:
         "messages": [chat_message(node) for node in fields.need("messages").items()],
         "max_output_tokens": limit.number() if limit else None,
         **sampling(fields),
-        "stop": _stop(fields.take("stop")),
+        "stop": stops(fields.take("stop")),
         "tools": _tools(fields.take("tools")),
         "tool_choice": _choice(fields.take("tool_choice"), options),
         "response_format": _response_format(fields.take("response_format")),
@@ -48,12 +48,6 @@ def from_chat(body: dict[str, Any], vendor: Vendor) -> Translated:
     names = {"max_output_tokens": limit.path if limit else ""}
     request = stored(fields, given | ours, options, names, "openai.chat", echo)
     return Translated(request, tuple(reading.ignored), stream.flag() if stream else False)
-
-
-def _stop(node: Node | None) -> str | list[str] | None:
-    if node is None:
-        return None
-    return node.text() if isinstance(node.value, str) else [stop.text() for stop in node.items()]
 
 
 def _tools(node: Node | None) -> list[Tool] | None:

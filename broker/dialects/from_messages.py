@@ -7,7 +7,7 @@ from typing import Any
 from broker.dialects.hints import MESSAGES_RULES, options_by
 from broker.dialects.message_turns import say_message, system_part
 from broker.dialects.reading import Fields, Node, Reading
-from broker.dialects.settings import temperature
+from broker.dialects.settings import stops, temperature
 from broker.dialects.translated import Translated, ours_of, stored
 from broker.dialects.turns import Turns, cache_mark
 from broker.dialects.vendors import CACHE_CONTROL, PREFILL, Vendor
@@ -43,7 +43,7 @@ def from_messages(body: dict[str, Any], vendor: Vendor) -> Translated:
         "max_output_tokens": fields.need("max_tokens").number(),
         "temperature": temperature(fields),
         "top_p": top_p.number() if top_p else None,
-        "stop": _stops(fields.take("stop_sequences")),
+        "stop": stops(fields.take("stop_sequences")),
         "tools": _tools(fields.take("tools"), options),
         **_choice(fields.take("tool_choice")),
         **_thinking(fields.take("thinking"), fields.take("output_config"), options),
@@ -71,10 +71,6 @@ def _system(node: Node | None) -> tuple[str | None, list[Message]]:
         return (node.text() or None if node else None), []
     parts = [system_part(block) for block in node.items()]
     return None, [Message(role="system", content=[*parts])] if parts else []
-
-
-def _stops(node: Node | None) -> list[str] | None:
-    return None if node is None else [stop.text() for stop in node.items()] or None
 
 
 def _tools(node: Node | None, options: dict[str, Any]) -> list[Tool] | None:

@@ -45,7 +45,7 @@ def from_responses(
         "instructions": instructions.text() or None if instructions else None,
         "max_output_tokens": limit.number() if limit else None,
         **sampling(fields),
-        "tools": _tools(fields.take("tools")),
+        "tools": _tools(fields.take("tools"), options),
         "tool_choice": _choice(fields.take("tool_choice"), options),
         "response_format": _text(fields.take("text"), options),
         "reasoning": _reasoning(fields.take("reasoning"), options),
@@ -53,8 +53,9 @@ def from_responses(
     flags = {name: _flag(fields, name, default) for name, default in _FLAGS.items()}
     _include(fields.take("include"))
     _stream_options(fields.take("stream_options"))
-    if previous_id := fields.take("previous_response_id"):
-        previous_id.text()
+    named = fields.take("previous_response_id")
+    if named is not None and not (named.text() and previous):
+        raise named.refused("there is no such response")
     ours = ours_of(fields)
     if vendor == "compatible":
         options |= fields.left()
@@ -93,8 +94,18 @@ def _read_input(fields: Fields, turns: Turns, referenced: Mapping[str, Reference
         say_item(item, turns, referenced)
 
 
-def _tools(node: Node | None) -> list[Tool] | None:
-    return None if node is None else [_tool(tool) for tool in node.items()] or None
+def _tools(node: Node | None, options: dict[str, Any]) -> list[Tool] | None:
+    if node is None:
+        return None
+    tools = node.items()
+    if node.vendor == "openai.responses" and any(_says_more(tool.object()) for tool in tools):
+        options["tools"] = node.value
+    return [_tool(tool) for tool in tools] or None
+
+
+def _says_more(tool: Mapping[str, Any]) -> bool:
+    """Than a canonical tool can; there strict is off where nothing is said, here it is as strict as can be."""
+    return tool.get("strict") is None or tool.get("output_schema") is not None
 
 
 def _tool(node: Node) -> Tool:
@@ -105,6 +116,8 @@ def _tool(node: Node) -> Tool:
     fields.refuse("allowed_callers", "only the model itself can call a tool here", ["direct"])
     fields.refuse("defer_loading", "tools cannot be searched for here", False)
     fields.refuse("async", "calls are answered in turn here", False)
+    if node.vendor == "openai.responses":
+        fields.skip("output_schema")
     fields.hint("output_schema")
     name, description = fields.need("name"), fields.take("description")
     parameters, strict = fields.take("parameters"), fields.take("strict")

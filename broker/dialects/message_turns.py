@@ -88,9 +88,9 @@ def _thought(node: Node, text: str, field: Node | None, part: Part) -> Reasoning
 def _tool_use(fields: Fields) -> ToolCallPart:
     fields.refuse("caller", _LOST, {"type": "direct"})
     fields.refuse("toolset_name", _LOST)
-    name, call_id = fields.need("name"), fields.need("id")
-    arguments = json.dumps(fields.need("input").object(), ensure_ascii=False)
-    function = name.made(FunctionCall, {"name": name.text(), "arguments": arguments})
+    name, call_id, given = fields.need("name"), fields.need("id"), fields.need("input")
+    arguments = json.dumps(given.object(), ensure_ascii=False)
+    function = given.made(FunctionCall, {"name": name.name(), "arguments": arguments})
     return call_id.made(ToolCallPart, {"id": call_id.text(), "function": function, "cache_control": cache_mark(fields)})
 
 

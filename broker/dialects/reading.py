@@ -57,6 +57,12 @@ class Node:
             raise self.refused("must be a string")
         return self.value
 
+    def name(self) -> str:
+        """The value as a string that is not empty."""
+        if not self.text():
+            raise self.refused("must not be empty")
+        return self.text()
+
     def flag(self) -> bool:
         """The value as true or false."""
         if not isinstance(self.value, bool):
@@ -78,18 +84,18 @@ class Node:
 
     def items(self) -> list[Node]:
         """The elements of the value."""
-        if not isinstance(self.value, list):
+        value: object = self.value
+        if not isinstance(value, list):
             raise self.refused("must be an array")
-        return [
-            Node(value, f"{self.path}.{index}", self.reading)
-            for index, value in enumerate(cast("list[Any]", self.value))
-        ]
+        found = cast("list[Any]", value)
+        return [Node(item, f"{self.path}.{index}", self.reading) for index, item in enumerate(found)]
 
     def object(self) -> dict[str, Any]:
         """The value as an object, as it is."""
-        if not isinstance(self.value, dict):
+        value: object = self.value
+        if not isinstance(value, dict):
             raise self.refused("must be an object")
-        return cast("dict[str, Any]", self.value)
+        return cast("dict[str, Any]", value)
 
     def fields(self) -> Fields:
         """The value as an object, to be read field by field."""
@@ -117,9 +123,9 @@ class Fields:
         return self._given.get(name) is not None
 
     def take(self, name: str) -> Node | None:
-        """A field, if it is there."""
+        """A field, if it is there and has not been read yet."""
+        value = self._given[name] if name in self._left else None
         self._left.pop(name, None)
-        value = self._given.get(name)
         return None if value is None else Node(value, self._path(name), self.node.reading)
 
     def need(self, name: str) -> Node:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.dialects.reading import Fields, Node
+from broker.dialects.vendors import STOPS
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -36,6 +37,16 @@ def limit_of(fields: Fields, *names: str) -> Node | None:
     """The most tokens an answer may have: the first of these fields that is there."""
     found = [node for name in names if (node := fields.take(name))]
     return found[0] if found else None
+
+
+def stops(node: Node | None) -> list[str] | None:
+    """Stop sequences: an array, or one alone."""
+    if node is None:
+        return None
+    found = [node.text()] if isinstance(node.value, str) else [stop.text() for stop in node.items()]
+    if found and node.vendor not in STOPS:
+        raise node.refused("the provider of this model knows no stop sequences")
+    return found or None
 
 
 def effort_of(node: Node) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from broker.errors import ProviderError
+from broker.dialects.prefix import own_options
+from broker.dialects.vendors import Untranslatable
 from broker.request import (
     ContentPart,
     GenerationRequest,
@@ -36,14 +37,12 @@ def request_to_responses(
     do not say ``background`` themselves; such an answer is made whether or not anybody listens, and is stored upstream.
     ``metadata`` stays here, and so do names of users and ``reasoning.budget_tokens``, for which this API has no word.
 
-    Raises :class:`ProviderError` ``provider_rejected`` for reserved options, for ``stop``, which this API does not
+    Raises :class:`Untranslatable` for reserved options, for ``stop``, which this API does not
     know, for a background that may not be stored, and for a ``response_format`` that is none.
     """
-    options = dict(request.provider_options or {})
-    if taken := RESERVED & options.keys():
-        raise _rejected(f"provider_options may not set {', '.join(sorted(taken))}")
+    options = dict(own_options(request, RESERVED))
     if request.stops():
-        raise _rejected("stop: the Responses API knows no stop sequences")
+        raise Untranslatable("stop: the Responses API knows no stop sequences", field="stop")
     body: dict[str, Any] = {
         "model": model,
         "input": [item for message in request.conversation() for item in _items(message, provider)],
@@ -55,16 +54,12 @@ def request_to_responses(
         body["include"] = [ENCRYPTED]
     if options.pop("background", background):
         if options.get("store") is False:
-            raise _rejected("provider_options: a background answer has to be stored")
+            raise Untranslatable("a background answer has to be stored", field="provider_options.store")
         body |= {"background": True, "store": True}
     for name in _MERGED:
         if isinstance(options.get(name), dict):
             options[name] = body.get(name, {}) | options[name]
     return body | options
-
-
-def _rejected(message: str) -> ProviderError:
-    return ProviderError(message, code="provider_rejected")
 
 
 def _fields(request: GenerationRequest) -> dict[str, Any]:
@@ -78,6 +73,7 @@ def _fields(request: GenerationRequest) -> dict[str, Any]:
         "tool_choice": {"type": "function", "name": choice.function.name}
         if isinstance(choice, NamedToolChoice)
         else choice,
+        "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
         "text": None if request.response_format is None else {"format": _format(request.response_format)},
         "reasoning": None if reasoning is None else _present({"effort": reasoning.effort, "summary": "auto"}),
     }
@@ -104,7 +100,7 @@ def _format(wanted: dict[str, Any]) -> dict[str, Any]:
     schema = wanted.get("json_schema")
     if wanted.get("type") != "json_schema" or not isinstance(schema, dict):
         if wanted.get("type") == "json_schema":
-            raise _rejected("response_format: json_schema is missing")
+            raise Untranslatable("response_format: json_schema is missing", field="response_format")
         return wanted
     return {"type": "json_schema", **schema}
 
@@ -154,6 +150,6 @@ def _output_part(part: ContentPart) -> dict[str, Any]:
         case RefusalPart(refusal=refusal):
             return {"type": "refusal", "refusal": refusal}
         case ImagePart():
-            raise _rejected("messages: an assistant's message can't hold an image")
+            raise Untranslatable("messages: an assistant's message can't hold an image", field="messages")
         case TextPart(text=text) | ReasoningPart(text=text):
             return {"type": "output_text", "text": text}

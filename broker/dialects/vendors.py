@@ -16,6 +16,8 @@ IMAGES_IN_RESULTS: frozenset[Vendor] = ALL - CHAT
 """They take an image in a tool's result: chat completions have text there only."""
 FAILED_RESULTS: frozenset[Vendor] = frozenset({"anthropic", "demo"})
 """They can be told that a tool failed; the others have its text only."""
+STOPS: frozenset[Vendor] = ALL - {"openai.responses"}
+"""They know stop sequences."""
 JSON_OBJECT: frozenset[Vendor] = ALL - {"anthropic"}
 """They can be held to JSON without a schema."""
 CACHE_CONTROL: frozenset[Vendor] = frozenset({"anthropic"})

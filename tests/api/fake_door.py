@@ -29,7 +29,7 @@ from broker.record import Record, Status, created_record
 from broker.request import GenerationRequest, StoredRequest
 from broker.stats import FleetStats
 from broker.submission import Submission
-from broker.tail_items import Batch, Live, Reset, TailItem, Viewer
+from broker.tail_items import Batch, Live, Reset, TailItem, Turn, Viewer
 from tests.api.fake_chats import FakeChats
 from tests.api.fake_log import EPOCH, FakePage, FakeStat, FakeSubmitted, Log, advance, fleet_of, taken
 
@@ -226,6 +226,7 @@ class FakeDoor:
         replay: Literal["merged", "exact"] = "merged",
         hold_s: float | None = None,
         viewer: Viewer | None = None,
+        turn: Turn | None = None,
         stat: object = None,
     ) -> AsyncGenerator[TailItem, None]:
         """See ``broker.client.Broker``."""

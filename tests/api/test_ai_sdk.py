@@ -96,7 +96,7 @@ def test_a_cancelled_answer_closes_what_is_open() -> None:
         },
         {"type": "abort", "reason": "client"},
         {"type": "finish-step"},
-        {"type": "finish", "finishReason": "interrupted"},
+        {"type": "finish", "finishReason": "other"},
         DONE,
     ]
 

@@ -224,7 +224,7 @@ async def test_a_run_without_a_chat_is_stopped_by_its_own_id(client: httpx2.Asyn
 
 
 async def test_whoever_reads_is_told_of_the_stop(start_node: StartNode, door: FakeDoor) -> None:
-    """The message is finished as interrupted."""
+    """The message is finished, and not as if it were whole."""
     node = await start_node()
     async with RawClient(node.port) as client, RawClient(node.port) as other:
         await post(client, ASK)
@@ -233,4 +233,4 @@ async def test_whoever_reads_is_told_of_the_stop(start_node: StartNode, door: Fa
         assert await post(other, {}, f"{PATH}/stop") == 200
         assert await client.read_all() == "last chunk"
     assert [chunk["type"] for chunk in chunks(client)][-4:] == ["text-end", "abort", "finish-step", "finish"]
-    assert chunks(client)[-1]["finishReason"] == "interrupted"
+    assert chunks(client)[-1]["finishReason"] == "other"

@@ -82,12 +82,14 @@ async def test_what_is_no_number_is_refused(client: httpx2.AsyncClient, door: Fa
 
 
 async def test_a_run_that_is_not_there_is_no_chat(client: httpx2.AsyncClient, door: FakeDoor) -> None:
-    """404 and 410 by a run's id, 204 by a chat's whose answer nobody waits for."""
+    """404 and 410 by a run's id; by a chat's whose answer nobody waits for, an end at once: a 204 is asked again."""
     assert (await client.get(f"{ROUTE}/gen_x/stream?startIndex=0")).status_code == 404
     generation = door.create(*WHOLE)
     await door.chats.begin("default", "c", generation, 1)
     await door.chats.settle(generation)
-    assert (await client.get(f"{ROUTE}/c/stream?startIndex=0")).status_code == 204
-    assert (await client.get(f"{ROUTE}/d/stream?startIndex=0")).status_code == 204
+    for chat in ("c", "d"):
+        ended = await client.get(f"{ROUTE}/{chat}/stream?startIndex=0")
+        assert (ended.status_code, ended.headers["x-vercel-ai-ui-message-stream"]) == (200, "v1")
+        assert ended.text == 'data: {"type":"finish"}\n\ndata: [DONE]\n\n'
     door.expire(generation)
     assert (await client.get(f"{ROUTE}/{generation}/stream?startIndex=0")).status_code == 410

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message
 
-from api.protocol import _in_kernel  # pyright: ignore[reportPrivateUsage] - its caller needs a socket that dies in time
+from api.protocol import in_kernel  # its caller needs a socket that dies in time
 from api.wire import EXTENSION, WRITE_LIMIT, BrokenOff, Stalled, Wire, joined
 from tests.support.waiting import wait_until
 
@@ -144,4 +144,4 @@ async def test_a_socket_that_was_reset_has_nothing_unsent() -> None:
     transport.abort()
     theirs.close()
     await wait_until(lambda: transport.get_extra_info("socket").fileno() == -1)
-    assert _in_kernel(transport) == 0
+    assert in_kernel(transport) == 0

@@ -52,6 +52,20 @@ async def test_what_does_not_fit_becomes_a_hint() -> None:
     assert len(await hints.wait(0)) == 1
 
 
+async def test_frugal_hints_are_kept_only_for_who_waits() -> None:
+    """Else a page is due: whoever is behind holds its position, and nothing else."""
+    hints = Hints(frugal=True)
+    hints.offer(notice(1))
+    assert await hints.wait(0) == []
+    waiting = asyncio.get_running_loop().create_task(hints.wait())
+    await asyncio.sleep(0)
+    hints.offer(notice(2))
+    hints.offer(notice(3))
+    assert [each.entries[0].position.seq for each in await waiting] == [2, 3]
+    hints.offer(notice(4))
+    assert await hints.wait(0) == []
+
+
 async def test_hints_come_in_order_before_the_page() -> None:
     """A page hint never overtakes the entries before it."""
     hints = Hints()

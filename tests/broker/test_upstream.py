@@ -39,6 +39,7 @@ async def test_only_the_owner_may_say_it(store: Store) -> None:
     new = await store.own(generation, "b")
     assert not await store.log.keep_upstream(generation, old.fence, ANSWER)
     assert not await store.log.keep_upstream(generation, Fence("b", old.fence.epoch), ANSWER)
+    assert not await store.log.keep_upstream(generation, Fence("a", new.fence.epoch), ANSWER)
     await new.begin(2)
     await new.end("x")
     assert not await store.log.keep_upstream(generation, new.fence, ANSWER)

@@ -23,9 +23,9 @@ from rejoinder.environment import inherited
 from rejoinder.ports import free_port
 from rejoinder.probe import is_ready
 from rejoinder.supervisor import Child
-from tests.chaos.front import Nginx
 from tests.chaos.provider import ChaosProvider
 from tests.chaos.proxy import FaultProxy
+from tests.support.nginx import Nginx
 from tests.support.waiting import wait_until
 
 NODES = ("node-1", "node-2", "node-3")

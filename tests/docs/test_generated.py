@@ -19,7 +19,7 @@ pytestmark = pytest.mark.docs
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _CLAUSE = re.compile(r"^\*\*([A-Z]+)-([0-9]+)\*\*", re.MULTILINE)
-_CITED = re.compile(r"\b(POS|LOG|EVT|WR|READ|SSE|HTTP|ERR|OPS|SEC)-([0-9]+)\b")
+_CITED = re.compile(r"\b(POS|LOG|EVT|WR|READ|SSE|HTTP|ERR|OPS|SEC|WS)-([0-9]+)\b")
 
 
 def test_generated_blocks_are_fresh() -> None:

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from rejoinder.dev import DevStack
 from rejoinder.ports import free_port
+from tests.api.socket_client import open_socket
 from tests.docs.blocks import all_blocks
 from tests.docs.shell import Shell, tool, wait_for, wait_for_events
+from tests.support.history import check
 
 pytestmark = [
     pytest.mark.docs,
@@ -91,3 +94,30 @@ async def test_a_stream_that_breaks_is_not_a_clean_end_behind_nginx(tmp_path: Pa
     assert done.returncode not in (0, timeout)
     assert b"text.delta" in done.stdout
     assert late.returncode in (partial, empty, 56)
+
+
+async def test_a_socket_passes_nginx(tmp_path: Path) -> None:
+    """Upgrade and close codes come through; a node that dies is a lost connection, and the other one goes on."""
+    async with DevStack(isolated=True) as stack:
+        with _nginx(tmp_path, list(stack.nodes.values())) as front:
+            await wait_for(front)
+            port = int(front.rpartition(":")[2])
+            body = {"model": "demo/demo-1", "input": "x", "provider_options": {"tokens": 200, "rate": 100}}
+            async with open_socket(port) as client:
+                await client.say("submit", ref=1, request=body)
+                generation = (await client.until("accepted"))["id"]
+                await client.until("text.delta")
+                for name in stack.nodes:
+                    stack.kill(name)
+                with pytest.raises(ConnectionClosed):
+                    await client.until("generation.completed")
+                viewer = client.viewer(generation)
+            await wait_for(front)
+            async with open_socket(port) as client:
+                after = next(seen.id for seen in reversed(viewer.seen) if seen.id)
+                await client.say("subscribe", id=generation, after=after)
+                await client.until("generation.completed")
+                viewer.seen += client.events[generation]
+                await client.connection.send("nonsense")
+                assert (await client.closed())[0] == 4500
+    assert check([viewer]) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -72,6 +73,25 @@ def test_routes() -> None:
         with pytest.raises(UnknownModel):
             router.resolve(model)
     assert router.known_models() == ["demo/demo-1"]
+
+
+def test_what_a_provider_speaks(tmp_path: Path) -> None:
+    """By its name, or by the kind that the file gives it, which wins."""
+    names = ("demo", "openai", "openai-responses", "anthropic")
+    spoken = ["demo", "openai.chat", "openai.responses", "anthropic"]
+    assert [Router(Settings()).vendor(name) for name in names] == spoken
+    path = tmp_path / "rejoinder.toml"
+    path.write_text(
+        '[providers.vllm]\nbase_url = "http://h/v1"\n'
+        '[providers.azure]\nkind = "openai-responses"\nbase_url = "http://h/v1"\n'
+        '[providers.openai]\nbase_url = "http://h/v1"\n'
+    )
+    router = Router(Settings(config=path))
+    assert [router.vendor(name) for name in ("vllm", "azure", "openai")] == [
+        "compatible",
+        "openai.responses",
+        "compatible",
+    ]
 
 
 def test_a_record_is_the_same_in_both_forms() -> None:

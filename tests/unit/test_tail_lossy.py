@@ -88,7 +88,7 @@ class World:
         return share(rows, start, merge=merge, full=len(rows) == count, log_ended=ended)
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, generation: str) -> AsyncGenerator[Hints]:
+    async def subscribe(self, generation: str, *, frugal: bool = False) -> AsyncGenerator[Hints]:
         """Hints that come when they are waited for."""
         yield Steps(self)
 

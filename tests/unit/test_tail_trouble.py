@@ -47,7 +47,7 @@ class Trouble:
         return share(rows, start, merge=merge, full=False, log_ended=planned[-1].event is END)
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, generation: str) -> AsyncGenerator[Hints]:
+    async def subscribe(self, generation: str, *, frugal: bool = False) -> AsyncGenerator[Hints]:
         """Hints that always say: read a page."""
         hints = Hints()
         asyncio.get_running_loop().call_soon(self._wake, hints)

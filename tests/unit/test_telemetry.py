@@ -50,12 +50,13 @@ def test_a_histogram_always_has_its_last_bucket(buckets: list[tuple[float, int]]
 def test_a_node_tells_its_own_while_redis_is_away() -> None:
     """And nothing of the fleet: no sample is better than a zero that would look like a reset."""
     node = NodeMetrics()
-    node.viewers, node.events, node.submits = 2, 30, 4
+    node.viewers, node.sockets, node.events, node.submits = 2, 3, 30, 4
     node.broken["drain"] += 1
     node.broken["stalled"] += 5
     found = samples(render(node, None))
     assert found == {
         ("rejoinder_stream_viewers", ()): 2,
+        ("rejoinder_websocket_connections", ()): 3,
         ("rejoinder_stream_events_total", ()): 30,
         ("rejoinder_submits_total", ()): 4,
         ("rejoinder_streams_broken_total", (("reason", "drain"),)): 1,

@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.dialects.to_chat import request_to_chat
 from broker.dialects.to_messages import request_to_messages
+from broker.dialects.to_responses import request_to_responses
 from broker.dialects.vendors import Untranslatable
 from broker.errors import ProviderError
 from worker.providers.base import Call
@@ -26,6 +27,12 @@ def chat_body(call: Call, *, official: bool) -> dict[str, Any]:
     """The body of ``POST /chat/completions``. Raises :class:`ProviderError`, see :func:`request_to_chat`."""
     with translating():
         return request_to_chat(call.request, call.model, call.prefix, official=official)
+
+
+def responses_body(call: Call, *, provider: str, background: bool) -> dict[str, Any]:
+    """The body of ``POST /responses``. Raises :class:`ProviderError`, see :func:`request_to_responses`."""
+    with translating():
+        return request_to_responses(call.request, call.model, provider=provider, background=background)
 
 
 def messages_body(call: Call) -> dict[str, Any]:

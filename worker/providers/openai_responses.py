@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from broker.dialects.to_responses import request_to_responses
 from broker.events import CONTENT_TYPES
 from worker.providers.answer import MAX_CALLS, events_of
+from worker.providers.asked import responses_body
 from worker.providers.base import Call, Finish, ProviderItem, Underway
 from worker.providers.blocks import Blocks, malformed
 from worker.providers.openai_client import OpenAIClient
@@ -110,7 +110,7 @@ class OpenAIResponsesProvider:
         await self._client.aclose()
 
     def _body(self, call: Call) -> dict[str, Any]:
-        return request_to_responses(call.request, call.model, provider=self.name, background=self._background)
+        return responses_body(call, provider=self.name, background=self._background)
 
     async def _lots(
         self, call: Call, body: dict[str, Any] | None, state: ResponseState

@@ -24,6 +24,7 @@ error_log {dir}/error.log;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    {http}
     proxy_connect_timeout 1s;
     client_body_temp_path {dir}/body;
     proxy_temp_path {dir}/proxy;
@@ -36,10 +37,15 @@ http {{
 
 
 class Nginx:
-    """An async context manager. Raises ``RuntimeError`` where nginx is not installed."""
+    """An async context manager. Raises ``RuntimeError`` where nginx is not installed.
 
-    def __init__(self, node_ports: Sequence[int]) -> None:
+    ``http`` and ``server`` are further lines for those blocks of the configuration.
+    """
+
+    def __init__(self, node_ports: Sequence[int], *, http: str = "", server: str = "") -> None:
         self._nodes = node_ports
+        self._http = http
+        self._server = server
         self.port = free_port()
 
     @property
@@ -65,7 +71,7 @@ class Nginx:
         # nginx gives its workers to another user, who has to get in.
         directory.chmod(0o755)
         config = directory / "nginx.conf"
-        config.write_text(_MAIN.format(dir=directory, conf=self._conf()))
+        config.write_text(_MAIN.format(dir=directory, conf=self._conf(), http=self._http))
         return subprocess.Popen([binary, "-p", str(directory), "-e", str(directory / "error.log"), "-c", str(config)])
 
     def _conf(self) -> str:
@@ -73,7 +79,7 @@ class Nginx:
         options = re.findall(r"^    server \S+:\d+([^;]*);\n", text, re.MULTILINE)
         servers = "".join(f"    server 127.0.0.1:{port}{options[0]};\n" for port in self._nodes)
         text, upstreams = re.subn(r"(?:^    server \S+:\d+[^;]*;\n)+", servers, text, flags=re.MULTILINE)
-        text, listens = re.subn(r"listen \d+;", f"listen 127.0.0.1:{self.port};", text)
+        text, listens = re.subn(r"listen \d+;", f"listen 127.0.0.1:{self.port};\n{self._server}", text)
         if (upstreams, listens) != (1, 1):
             raise RuntimeError("deploy/nginx.conf has another form than this test knows")
         return text

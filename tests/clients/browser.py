@@ -1,0 +1,103 @@
+"""The clients that need a browser, in headless Chromium, on a page of the same origin as the service."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from playwright.async_api import Browser, Page
+
+from tests.clients.left import Ask, Left
+from tests.support.waiting import wait_until
+
+FOLDER = "/clients-test"
+HTML = b'<!doctype html><meta charset="utf-8"><title>clients</title><body><script src="page.js"></script></body>'
+_SHOW = """() => {
+  Object.defineProperty(document, "visibilityState", {value: "visible", configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+_READY, _FAILED = "ready", "error"
+
+
+class Chat:
+    """useChat on a page of its own."""
+
+    def __init__(self, page: Page, client: str, ask: Ask) -> None:
+        self._page = page
+        self._client = client
+        self.ask = ask
+        self.chat = ""
+
+    async def open(self) -> None:
+        """Load the page; where ``ask.chat`` says so, take up that chat."""
+        await self._page.goto(f"{self.ask.base}{FOLDER}/index.html")
+        self.chat = await self._page.evaluate(
+            "([client, args]) => window.mount(client, args)", [self._client, msgspec.to_builtins(self.ask)]
+        )
+        await self._page.wait_for_function("() => window.chat?.status === 'ready'")
+
+    async def send(self) -> None:
+        """Type the prompt and press the button; returns when the answer has been asked for."""
+        await self._page.evaluate("(prompt) => window.send(prompt)", self.ask.prompt)
+        await self._page.wait_for_function("() => window.chat.messages.length > 0")
+
+    async def look(self) -> Left:
+        """What the person sees now."""
+        return msgspec.convert(await self._page.evaluate("() => window.look()"), Left)
+
+    async def show(self) -> None:
+        """The person comes back to the tab; returns when the client has begun to do something about it."""
+        before: int = await self._page.evaluate("() => window.statuses.length")
+
+        async def noticed() -> bool:
+            # Right after an error the client is still busy with it, and does not hear.
+            await self._page.evaluate(_SHOW)
+            return await self._page.evaluate("() => window.statuses.length") > before
+
+        await wait_until(noticed)
+
+    async def settled(self, timeout_s: float = 20.0) -> Left:
+        """What is seen when nothing more is to come by itself."""
+
+        async def done() -> bool:
+            return (await self.look()).finish in (_READY, _FAILED)
+
+        await wait_until(done, timeout_s)
+        return await self.look()
+
+
+async def run_chat(browser: Browser, client: str, ask: Ask) -> Left:
+    """One question and its answer. With ``ask.resume`` the person comes back to the tab after each cut."""
+    context = await browser.new_context()
+    try:
+        chat = Chat(await context.new_page(), client, ask)
+        await chat.open()
+        await chat.send()
+        left = await chat.settled()
+        while ask.resume and left.finish == _FAILED and left.resumed < 20:
+            resumed = left.resumed + 1
+            await chat.show()
+            left = await chat.settled()
+            left.resumed = resumed
+        return left
+    finally:
+        await context.close()
+
+
+async def run_fetch_event_source(browser: Browser, ask: Ask) -> Left:
+    """@microsoft/fetch-event-source, from its POST to the last event."""
+    context = await browser.new_context()
+    try:
+        page = await context.new_page()
+        await page.goto(f"{ask.base}{FOLDER}/index.html")
+        answer: Any = await page.evaluate("(args) => window.fetchEventSource(args)", msgspec.to_builtins(ask))
+        return msgspec.convert(answer, Left)
+    finally:
+        await context.close()
+
+
+async def page_files(script: Path) -> dict[str, bytes]:
+    """Path -> content of what the service's origin has to serve for the page."""
+    return {f"{FOLDER}/index.html": HTML, f"{FOLDER}/page.js": await asyncio.to_thread(script.read_bytes)}

@@ -1,0 +1,105 @@
+// The clients that need a browser, on one page: window.run(client, args) -> what it was left with.
+import { useChat } from "@ai-sdk/react";
+import { WorkflowChatTransport } from "@ai-sdk/workflow/client";
+import { fetchEventSource } from "@microsoft/fetch-event-source";
+import { DefaultChatTransport } from "ai";
+import { createElement, useEffect } from "react";
+import { createRoot } from "react-dom/client";
+import { TOOL } from "./left.mjs";
+import { left, submission, take } from "./native.mjs";
+
+const TRANSPORTS = { "usechat-default": DefaultChatTransport, "usechat-workflow": WorkflowChatTransport };
+
+function Chat({ client, chat, args }) {
+  const transport = new TRANSPORTS[client]({
+    api: "/v1/ui/chat",
+    headers: { Authorization: `Bearer ${args.key}` },
+    body: body(args),
+    ...(client === "usechat-workflow" ? prepared(args) : {}),
+  });
+  const state = useChat({ id: chat, resume: true, transport, onFinish: (end) => (window.ended = end) });
+  useEffect(() => {
+    window.chat = state;
+    if (window.statuses.at(-1) !== state.status) window.statuses.push(state.status);
+  });
+  return null;
+}
+
+function body({ model, tools }) {
+  return { model, ...(tools ? { tools: [{ type: "function", function: TOOL }] } : {}) };
+}
+
+// This transport has no option for headers or a body: what it sends is said by two functions.
+function prepared(args) {
+  const headers = { Authorization: `Bearer ${args.key}` };
+  return {
+    prepareSendMessagesRequest: ({ messages }) => ({ headers, body: { messages, ...body(args) } }),
+    prepareReconnectToStreamRequest: () => ({ headers }),
+  };
+}
+
+// Puts useChat on the page. With `args.chat` it takes up that chat: a reload in the middle of an answer.
+window.mount = (client, args) => {
+  const chat = args.chat ?? crypto.randomUUID();
+  window.chat = undefined;
+  window.ended = undefined;
+  window.statuses = [];
+  const root = createRoot(document.body.appendChild(document.createElement("div")));
+  root.render(createElement(Chat, { client, chat, args }));
+  return chat;
+};
+
+window.send = (prompt) => void window.chat.sendMessage({ text: prompt });
+
+// What the person sees now.
+window.look = () => {
+  const { messages, status, error } = window.chat;
+  const got = { ...left(), finish: status, error: error ? { type: error.name, message: error.message } : null };
+  for (const part of messages.filter(({ role }) => role === "assistant").flatMap(({ parts }) => parts)) {
+    if (part.type === "text") got.text += part.text;
+    else if (part.type === "reasoning") got.reasoning += part.text;
+    else if (part.type === "dynamic-tool" || part.type.startsWith("tool-"))
+      got.tools.push({ name: part.toolName ?? part.type.slice(5), arguments: JSON.stringify(part.input) });
+  }
+  const answers = messages.filter(({ role }) => role === "assistant").length;
+  return { ...got, answers, reason: window.ended?.finishReason ?? null };
+};
+
+// POSTs, and POSTs again after a cut: the key makes it the same generation, the header says from where.
+window.fetchEventSource = async (args) => {
+  const got = left();
+  const stop = new AbortController();
+  let opened = 0;
+  let last = "";
+  // The package takes an id for read as soon as its line is in, also where the rest of the event is lost. This is exact.
+  const exact = (url, init) => fetch(url, { ...init, headers: { ...init.headers, "last-event-id": last } });
+  try {
+    await fetchEventSource("/v1/generations", {
+      method: "POST",
+      headers: {
+        Authorization: `Bearer ${args.key}`,
+        "Content-Type": "application/json",
+        "Idempotency-Key": crypto.randomUUID(),
+        Accept: "text/event-stream",
+      },
+      body: submission(args, TOOL),
+      signal: stop.signal,
+      ...(args.resume ? { fetch: exact } : {}),
+      openWhenHidden: true,
+      onopen: async (response) => {
+        if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+        opened += 1;
+      },
+      onmessage: ({ id, event, data }) => {
+        if (event) take(got, event, JSON.parse(data));
+        last = id || last;
+      },
+      onerror: (error) => {
+        if (/^\d{3} /.test(error.message)) throw error;
+      },
+    });
+  } catch (error) {
+    got.error = { type: error.name, message: error.message };
+  }
+  return { ...got, resumed: Math.max(0, opened - 1) };
+};

@@ -1,0 +1,83 @@
+"""The service as the clients meet it: two nodes behind nginx, a worker, a provider, and a wire to cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import urllib.request
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rejoinder.dev import DevStack
+from tests.clients.browser import FOLDER
+from tests.clients.left import Ask
+from tests.clients.upstream import ScriptedProvider
+from tests.clients.wire import Exchange, Wire
+from tests.support.nginx import Nginx
+
+KEY = Ask("", "").key
+_SETTINGS = {"API_KEYS": f"team:{KEY}", "HEARTBEAT_S": "0.2", "LEASE_S": "2"}
+
+
+@dataclass
+class Service:
+    """What runs, and what the tests do to it."""
+
+    stack: DevStack
+    wire: Wire
+    provider: ScriptedProvider
+
+    async def kill_node(self, exchange: Exchange) -> None:
+        """A plan's trouble: the node that serves this stream is killed; it is started again."""
+        self.stack.kill(exchange.header("x-rejoinder-node"))
+
+    async def cancel(self, exchange: Exchange) -> None:
+        """A plan's trouble: somebody else cancels the generation that this stream is of."""
+        await self.post(f"/v1/generations/{exchange.header('x-generation-id')}/cancel")
+
+    async def post(self, path: str, body: Any = None) -> Any:
+        """Ask a node, past the wire."""
+        return await asyncio.to_thread(_request, f"{next(iter(self.stack.nodes.values()))}{path}", "POST", body)
+
+    async def get(self, path: str) -> Any:
+        """Likewise."""
+        return await asyncio.to_thread(_request, f"{next(iter(self.stack.nodes.values()))}{path}", "GET", None)
+
+
+def _request(url: str, method: str, body: Any) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=10) as response:
+        return json.load(response)
+
+
+@asynccontextmanager
+async def serving(page: dict[str, bytes]) -> AsyncGenerator[Service]:
+    """Inside, everything is ready; ``page`` is served from the same origin."""
+    # Not pytest's folder: nginx serves the page as another user, and pytest shuts that user out.
+    with tempfile.TemporaryDirectory(prefix="rejoinder-clients-") as name:
+        directory = Path(name)
+        _publish(directory, page)
+        async with ScriptedProvider() as provider, DevStack(isolated=True, env=_env(directory, provider)) as stack:
+            ports = [int(url.rpartition(":")[2]) for url in stack.nodes.values()]
+            # One request for each connection, so that the wire can count the bytes of a response.
+            lines = f"types {{ text/html html; text/javascript js; }} location {FOLDER}/ {{ root {directory}; }}"
+            async with Nginx(ports, http="keepalive_timeout 0;", server=lines) as front, Wire(front.port) as wire:
+                yield Service(stack, wire, provider)
+
+
+def _publish(directory: Path, page: dict[str, bytes]) -> None:
+    directory.chmod(0o755)
+    (directory / FOLDER.strip("/")).mkdir()
+    for path, content in page.items():
+        (directory / path.strip("/")).write_bytes(content)
+
+
+def _env(directory: Path, provider: ScriptedProvider) -> dict[str, str]:
+    config = directory / "config.toml"
+    config.write_text(f'[providers.script]\nbase_url = "http://127.0.0.1:{provider.port}/v1"\n')
+    return {f"REJOINDER_{name}": value for name, value in {**_SETTINGS, "CONFIG": str(config)}.items()}

@@ -1,0 +1,102 @@
+"""A provider whose model's name says what it will do: ``text``, ``tools``, ``reasoning`` or ``error``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tests.clients.golden import Whole
+from tests.clients.left import ToolUse
+
+RATE = 200.0
+"""Tokens a second."""
+_TEXT = [
+    f"{n} {word}"
+    for n, word in enumerate(("Zoë ", "🙂 ", "relay ", "日本語 ", '"quoted" ', "line\n", "sep\u2028 ") * 9)
+]
+_THOUGHTS = [f"thought {n}. " for n in range(12)]
+_CALLS = (ToolUse("get_weather", '{"city":"Besançon"}'), ToolUse("get_weather", '{"city":"Zürich"}'))
+_FAIL_AT = 30
+
+
+def whole(scenario: str) -> Whole:
+    """All that this model says in this scenario."""
+    if scenario == "tools":
+        return Whole(tools=_CALLS)
+    return Whole("".join(_TEXT), "".join(_THOUGHTS) if scenario == "reasoning" else "")
+
+
+def _deltas(scenario: str) -> list[dict[str, Any]]:
+    text: list[dict[str, Any]] = [{"content": token} for token in _TEXT]
+    if scenario == "reasoning":
+        return [{"reasoning_content": thought} for thought in _THOUGHTS] + text
+    if scenario != "tools":
+        return text
+    made: list[dict[str, Any]] = []
+    for index, call in enumerate(_CALLS):
+        function = {"name": call.name, "arguments": ""}
+        made.append({"tool_calls": [{"index": index, "id": f"call_{index}", "type": "function", "function": function}]})
+        for at in range(0, len(call.arguments), 4):
+            piece = {"arguments": call.arguments[at : at + 4]}
+            made.append({"tool_calls": [{"index": index, "function": piece}]})
+    return made
+
+
+@dataclass
+class ScriptedProvider:
+    """An async context manager on the loopback; ``/v1/chat/completions`` only. ``calls``: the models asked for."""
+
+    calls: list[str] = field(default_factory=list[str])
+    port: int = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+            model = str(json.loads(await reader.readexactly(length))["model"])
+            self.calls.append(model)
+            await _answer(writer, model)
+        writer.close()
+
+
+async def _answer(writer: asyncio.StreamWriter, scenario: str) -> None:
+    writer.write(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    tick = asyncio.get_running_loop().time
+    start = tick()
+    for number, delta in enumerate(_deltas(scenario)):
+        if scenario == "error" and number == _FAIL_AT:
+            _frame(writer, {"error": {"message": "upstream died", "type": "invalid_request_error", "code": "broken"}})
+            break
+        _frame(writer, _chunk({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}))
+        await writer.drain()
+        await asyncio.sleep(max(0.0, start + (number + 1) / RATE - tick()))
+    else:
+        finish = "tool_calls" if scenario == "tools" else "stop"
+        _frame(writer, _chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}))
+        usage = {"prompt_tokens": 3, "completion_tokens": 63, "total_tokens": 66}
+        _frame(writer, _chunk({"choices": [], "usage": usage}))
+    data = b"data: [DONE]\n\n"
+    writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
+    await writer.drain()
+
+
+def _chunk(rest: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "c1", "object": "chat.completion.chunk", "created": 1760000000, "model": "m", **rest}
+
+
+def _frame(writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+    data = f"data: {json.dumps(body)}\n\n".encode()
+    writer.write(b"%x\r\n%s\r\n" % (len(data), data))

@@ -1,0 +1,200 @@
+"""What lies between a client and the service: a TCP proxy that cuts streams at a byte, and tells what passed.
+
+Every connection carries one request (the server behind says ``Connection: close``), so that the bytes of a response can
+be counted without reading HTTP any further than its head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+_CHUNK = 64 * 1024
+_RESET = struct.pack("ii", 1, 0)
+_HEAD_END = b"\r\n\r\n"
+
+
+@dataclass
+class Exchange:
+    """One request and its answer, as far as they have passed."""
+
+    client: asyncio.StreamWriter
+    request: bytes = b""
+    head: bytes = b""
+    body: int = 0
+    """Bytes of the answer's body that have been passed on, framing of chunks included."""
+    cut: bool = False
+
+    @property
+    def line(self) -> str:
+        """The request line without the version."""
+        return self.request.partition(b"\r\n")[0].decode().rpartition(" ")[0]
+
+    @property
+    def status(self) -> int:
+        """Of the answer; 0 = none came."""
+        return int(self.head.split(b" ", 2)[1]) if self.head else 0
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is a stream of events."""
+        return self.header("content-type").startswith("text/event-stream")
+
+    def header(self, name: str) -> str:
+        """A header of the answer; empty = it has none."""
+        return _header(self.head, name)
+
+    def asked(self, name: str) -> str:
+        """A header of the request; empty = it has none."""
+        return _header(self.request, name)
+
+    def reset(self) -> None:
+        """The client sees its connection reset."""
+        self.cut = True
+        connection = self.client.get_extra_info("socket")
+        with contextlib.suppress(OSError, AttributeError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.client.transport.abort()
+
+    def close(self) -> None:
+        """The client sees its connection closed in the middle of a chunked body."""
+        self.cut = True
+        self.client.close()
+
+
+def _header(head: bytes, name: str) -> str:
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        key, _, value = line.partition(":")
+        if key.lower() == name:
+            return value.strip()
+    return ""
+
+
+Trouble = Callable[[Exchange], Awaitable[None] | None]
+
+
+@dataclass
+class Plan:
+    """What happens to the next stream when ``after`` bytes of its body have passed."""
+
+    after: int
+    trouble: Trouble
+
+
+async def reset(exchange: Exchange) -> None:
+    """A plan's trouble: the connection is reset."""
+    exchange.reset()
+
+
+async def close(exchange: Exchange) -> None:
+    """A plan's trouble: the connection is closed too early."""
+    exchange.close()
+
+
+@dataclass
+class Wire:
+    """An async context manager that listens on the loopback and passes everything on to ``target``."""
+
+    target: int
+    """The port behind."""
+    plans: deque[Plan] = field(default_factory=deque[Plan])
+    """One for each stream to come, in turn."""
+    exchanges: list[Exchange] = field(default_factory=list[Exchange])
+    port: int = 0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    @property
+    def url(self) -> str:
+        """The address to give to a client."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def streams(self) -> list[Exchange]:
+        """The exchanges whose answer was a stream of events."""
+        return [exchange for exchange in self.exchanges if exchange.streams]
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_CHUNK)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        exchange = Exchange(writer)
+        try:
+            answers, target = await asyncio.open_connection("127.0.0.1", self.target, limit=_CHUNK)
+        except OSError:
+            exchange.reset()
+            return
+        asking = asyncio.ensure_future(self._up(exchange, reader, target))
+        try:
+            await self._down(exchange, answers)
+        except OSError:
+            exchange.reset()
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            target.transport.abort()
+            writer.close()
+
+    async def _up(self, exchange: Exchange, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        """What the client says; a client that goes away takes the connection behind with it."""
+        try:
+            while data := await source.read(_CHUNK):
+                if not exchange.request:
+                    self.exchanges.append(exchange)
+                exchange.request += data
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        if exchange.client.is_closing() or not exchange.request:
+            sink.transport.abort()
+        else:
+            with contextlib.suppress(OSError):
+                sink.write_eof()
+
+    async def _down(self, exchange: Exchange, source: asyncio.StreamReader) -> None:
+        head = b""
+        while _HEAD_END not in head:
+            data = await source.read(_CHUNK)
+            if not data:
+                break
+            head += data
+        exchange.head, _, body = head.partition(_HEAD_END)
+        plan = self.plans.popleft() if exchange.streams and self.plans else None
+        exchange.client.write(head[: len(head) - len(body)])
+        while True:
+            if plan is not None and exchange.body + len(body) >= plan.after:
+                kept, body = body[: plan.after - exchange.body], body[plan.after - exchange.body :]
+                await self._pass(exchange, kept)
+                trouble, plan = plan.trouble(exchange), None
+                if trouble is not None:
+                    await trouble
+                if exchange.cut:
+                    return
+            await self._pass(exchange, body)
+            body = await source.read(_CHUNK)
+            if not body:
+                return
+
+    async def _pass(self, exchange: Exchange, data: bytes) -> None:
+        exchange.client.write(data)
+        exchange.body += len(data)
+        await exchange.client.drain()

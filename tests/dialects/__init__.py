@@ -1,0 +1,1 @@
+"""Any of three request dialects to any provider's body."""

@@ -1,0 +1,168 @@
+"""What only chat completions have, and what becomes of a conversation on its way into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broker.dialects.check import check
+from broker.dialects.from_chat import from_chat
+from broker.dialects.from_responses import from_responses
+from broker.dialects.to_chat import request_to_chat
+from broker.dialects.to_messages import request_to_messages
+from broker.dialects.to_responses import request_to_responses
+from broker.dialects.vendors import Untranslatable, Vendor
+from broker.errors import InvalidRequest
+from broker.request import GenerationRequest
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+MESSAGES: list[dict[str, Any]] = [
+    {"role": "developer", "content": "Be brief."},
+    {"role": "system", "content": [{"type": "text", "text": "And kind.", **MARK}]},
+    {"role": "user", "name": "ann", "content": [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "https://h/a", "detail": "original"}},
+    ]},
+    {"role": "assistant", "content": None, "refusal": "No.", "tool_calls": None, "function_call": None, "audio": None},
+    {"role": "user", "content": "Please."},
+    {"role": "assistant", "content": "I look.", "reasoning_content": "hm", "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "c1", "content": "42"},
+]  # fmt: skip
+ALLOWED = {
+    "type": "allowed_tools",
+    "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "f"}}]},
+}
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    """A request with these fields."""
+    return {"model": "m", "messages": MESSAGES} | fields
+
+
+def test_a_compatible_server_is_told_what_its_own_client_said() -> None:
+    """Reasoning and marks of what to cache too; a refusal is text, a developer the system."""
+    translated = from_chat(body(top_k=4, guided_json={"type": "object"}), "compatible")
+    said = request_to_chat(translated.request, "m", official=False)
+    assert (said["top_k"], said["guided_json"]) == (4, {"type": "object"})
+    assert said["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        *MESSAGES[1:3],
+        {"role": "assistant", "content": [{"type": "text", "text": "No."}]},
+        MESSAGES[4],
+        MESSAGES[5] | {"content": [{"type": "text", "text": "I look."}]},
+        MESSAGES[6],
+    ]
+    assert translated.ignored == ()
+
+
+def test_anthropic_is_told_what_its_marks_mean() -> None:
+    """A name of a participant and the detail of an image are hints to it."""
+    translated = from_chat(body(), "anthropic")
+    system = request_to_messages(translated.request, "m")["system"]
+    assert system == [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "And kind.", **MARK}]
+    assert translated.ignored == ("messages.content.image_url.detail", "messages.name")
+
+
+def test_the_responses_api_has_its_own_place_for_verbosity() -> None:
+    """Beside the format, which is kept."""
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+    request = from_chat(body(verbosity="low", response_format=form), "openai.responses").request
+    flat = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
+    assert request_to_responses(request, "m")["text"] == {"format": flat, "verbosity": "low"}
+
+
+def test_some_of_the_tools_only() -> None:
+    """A choice that those who are asked over chat completions know."""
+    request = from_chat(body(tools=TOOLS, tool_choice=ALLOWED), "openai.chat").request
+    assert request_to_chat(request, "m", official=True)["tool_choice"] == ALLOWED
+    with pytest.raises(InvalidRequest) as caught:
+        from_chat(body(tools=TOOLS, tool_choice=ALLOWED), "anthropic")
+    assert caught.value.field == "tool_choice"
+    assert from_chat(body(tools=TOOLS, tool_choice=ALLOWED), "demo").ignored[-1] == "tool_choice"
+
+
+def test_limits_and_stops() -> None:
+    """The newer name of a limit counts; one stop sequence is a list of one."""
+    request = from_chat(body(max_tokens=5, max_completion_tokens=6, stop="END"), "openai.chat").request
+    assert (request.max_output_tokens, request.stops()) == (6, ["END"])
+    for name in ("max_tokens", "max_completion_tokens"):
+        with pytest.raises(InvalidRequest) as caught:
+            from_chat(body(**{name: 0}), "demo")
+        assert caught.value.field == name
+
+
+PART = "messages.0.content.0"
+REFUSED: list[tuple[dict[str, Any], Vendor, str]] = [
+    ({"messages": [{"role": "function", "name": "f", "content": "1"}]}, "openai.chat", "messages.0.role"),
+    ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "openai.chat", PART),
+    ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "openai.chat", PART),
+    ({"messages": [{"role": "assistant", "content": None}]}, "openai.chat", "messages.0"),
+    ({"messages": [{"role": "assistant", "audio": {"id": "a"}}]}, "openai.chat", "messages.0.audio"),
+    ({"messages": [{"role": "user"}]}, "openai.chat", "messages.0.content"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "openai.chat", "messages.0.tool_call_id"),
+    ({"messages": []}, "openai.chat", "messages"),
+    ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "openai.chat", "tools.0.type"),
+    ({"tool_choice": "any"}, "openai.chat", "tool_choice"),
+    ({"reasoning_effort": "much"}, "openai.chat", "reasoning_effort"),
+    ({"metadata": {"a": 1}}, "openai.chat", "metadata"),
+    ({"stop": "x"}, "openai.responses", "stop"),
+    ({"temperature": 1.5}, "anthropic", "temperature"),
+    ({"temperature": 2.5}, "openai.chat", "temperature"),
+    ({"response_format": {"type": "json_object"}}, "anthropic", "response_format.type"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, "anthropic",
+     "response_format.json_schema"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "vendor", "field"), REFUSED)
+def test_what_cannot_be_served_is_named(fields: dict[str, Any], vendor: Vendor, field: str) -> None:
+    """By its path in the client's own body."""
+    with pytest.raises(InvalidRequest) as caught:
+        from_chat(body(**fields), vendor)
+    assert caught.value.field == field
+
+
+def test_thinking_alone_is_no_turn_in_chat_completions() -> None:
+    """Which have no word for it, and refuse a message without content."""
+    items = [
+        {"role": "user", "content": "x"},
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
+        {"role": "user", "content": "y"},
+    ]
+    request = from_responses({"model": "m", "input": items}, "openai.chat").request
+    said = request_to_chat(request, "m", official=True)["messages"]
+    assert [message["role"] for message in said] == ["user", "user"]
+
+
+UNTRANSLATABLE: list[tuple[dict[str, Any], Vendor, str]] = [
+    (
+        {"messages": [{"role": "tool", "tool_call_id": "c", "content": [
+            {"type": "image_url", "image_url": {"url": "https://h/a"}},
+        ]}]},
+        "openai.chat", "messages.0.content",
+    ),
+    ({"input": "x", "stop": "x"}, "openai.responses", "stop"),
+    ({"input": "x", "response_format": {"type": "json_object"}}, "anthropic", "response_format"),
+    ({"input": "x", "provider_options": {"stream": False}}, "compatible", "provider_options.stream"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://h/a"}}]}]},
+        "anthropic", "messages.0.content.0.image_url.url",
+    ),
+    (
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "["}}]}]},
+        "anthropic", "messages.0.tool_calls.0.function.arguments",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "vendor", "field"), UNTRANSLATABLE)
+def test_what_a_provider_has_no_word_for_shows_at_the_door(fields: dict[str, Any], vendor: Vendor, field: str) -> None:
+    """Named by the canonical request's own path; the demo model minds nothing."""
+    request = GenerationRequest.model_validate({"model": "m", **fields})
+    with pytest.raises(Untranslatable) as caught:
+        check(request, vendor, "m")
+    assert caught.value.field == field
+    check(request, "demo", "m")
