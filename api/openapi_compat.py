@@ -82,8 +82,7 @@ MESSAGES: dict[str, Any] = _operation(
     "anthropic", "A Message, or its events", _ASK, body="As Anthropic's POST /v1/messages", streams=True
 )
 
-_RUN_EVENT = {"type": "object", "description": "A server-sent event", "properties": {"data": {"type": "string"}}}
-_HEADERS = {
+_RUN_HEADERS = {
     **_HEADERS,
     "X-Workflow-Run-Id": {
         "description": "The same id, by the name that WorkflowChatTransport knows",
