@@ -32,8 +32,8 @@ from bench.scale import Scale
 from bench.ttft import NotWhole, ask
 
 STREAMS = 20
-RATE = 100.0
-SECONDS = 5.0
+RATE = 50.0
+SECONDS = 6.0
 WARM_ASKS = 30
 TICK_S = 0.000_25
 """Of the provider: how late it may be with a token."""
@@ -167,7 +167,8 @@ async def main(rounds: int) -> None:
     """Print the rows."""
     for _ in range(rounds):
         for row in await measure(Size()):
-            print(f"{row.metric:28} {row.system:12} {row.value:8.2f}  {row.note}", flush=True)
+            value = "-" if row.value is None else f"{row.value:.2f}"
+            print(f"{row.metric:30} {row.system:12} {value:>8}  {row.note}", flush=True)
 
 
 if __name__ == "__main__":
