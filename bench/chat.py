@@ -39,6 +39,7 @@ TICK_S = 0.000_25
 """Of the provider: how late it may be with a token."""
 LATE_MS = 2.0
 FULL_SHARE = 0.85
+WAITED_SHARE = 0.25
 LATE_S = 20.0
 
 
@@ -52,6 +53,8 @@ class Cost:
     cpu_us: Mapping[str, float]
     """Microseconds of each process in all."""
     provider: Count
+    waited: float = 0.0
+    """Of the time, in which its processes were ready and something else, or one of them, had their core."""
 
     def ms(self, share: str) -> float:
         """Provider's sending → client's reading, at a percentile of the load generator's."""
@@ -73,6 +76,8 @@ class Cost:
         said: list[str] = []
         if self.share > FULL_SHARE:
             said.append(f"it had {self.share:.0%} of its core")
+        if self.waited > WAITED_SHARE:
+            said.append(f"it waited for its core for {self.waited:.0%} of the time")
         if self.provider.late_ms > LATE_MS:
             said.append(f"the provider was late: p99 {self.provider.late_ms:.1f} ms")
         return ", ".join(said)
@@ -84,16 +89,17 @@ async def cost(way: ChatWay, provider: FakeProvider, streams: int, tokens: int, 
     wanted = [Ask(f"{n}", tokens, rate, held=True, stamped=True) for n in range(streams)]
     async with hold(way.port, [way.viewer(each) for each in wanted], ids=False) as load:
         judged(await load.until(1, LATE_S))
-        before = await way.cpu_us()
+        before, waited = await way.cpu_us(), way.waited_ns()
         await load.begin(tokens, tokens / rate + LATE_S)
         await provider.go()
         report = judged(await load.result())
-        after = await way.cpu_us()
+        after, waited = await way.cpu_us(), way.waited_ns() - waited
         told = await provider.count()
     # Each but the first token of an answer, which was there before the account began.
     if report["tokens"] != streams * (tokens - 1) or (told.asked, told.cut) != (streams, 0):
         raise NotWhole(f"{way.name}: {report['tokens']} tokens of {told}")
-    return Cost(way.name, report, {name: after[name] - before[name] for name in after}, told)
+    used = {name: after[name] - before[name] for name in after}
+    return Cost(way.name, report, used, told, waited / report["wall_ns"])
 
 
 @dataclass(frozen=True, slots=True)

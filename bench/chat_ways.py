@@ -16,7 +16,7 @@ from bench.child import start
 from bench.curves.fleet import environment
 from bench.fake_answers import Ask
 from bench.fake_provider import NAME, FakeProvider
-from bench.machine import cpu_ns
+from bench.machine import cpu_ns, waited_ns
 from bench.ours import until_ready
 from bench.peers.litellm import MODEL, litellm
 from bench.redis_meter import RedisMeter
@@ -56,6 +56,10 @@ class ChatWay:
     def way(self) -> Way:
         """For the client of :mod:`bench.ttft`, which reads an answer to its end."""
         return Way(f"http://{LOOPBACK}:{self.port}{self.path}", self.body, b"data: [DONE]", dict(self.headers))
+
+    def waited_ns(self) -> int:
+        """Nanoseconds so far in which its processes were ready and something else had their core."""
+        return sum(map(waited_ns, self.pids.values()))
 
     async def cpu_us(self) -> dict[str, float]:
         """Microseconds of CPU so far, by process."""

@@ -119,12 +119,12 @@ def test_the_short_table_has_a_column_for_each_way() -> None:
 async def test_a_run_that_brings_other_tokens_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where each reader is content."""
     load, provider = AsyncMock(), AsyncMock()
-    sound = {"sound": True, "tokens": 2}
+    sound = {"sound": True, "tokens": 2, "wall_ns": 1}
     load.until.return_value = load.result.return_value = sound
     provider.count.return_value = Count(asked=1)
     held = MagicMock(return_value=MagicMock(__aenter__=AsyncMock(return_value=load)))
     monkeypatch.setattr("bench.chat.hold", held)
     with pytest.raises(NotWhole, match="2 tokens"):
         await cost(ChatWay("x", 1, "/", "m"), provider, 1, 4, 100.0)
-    load.result.return_value = {"sound": True, "tokens": 3}
+    load.result.return_value = {"sound": True, "tokens": 3, "wall_ns": 1}
     assert (await cost(ChatWay("x", 1, "/", "m"), provider, 1, 4, 100.0)).report["tokens"] == 3
