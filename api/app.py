@@ -16,6 +16,7 @@ from api import (
     compat_ui,
     generations,
     health,
+    models,
     openapi,
     pages,
     streams,
@@ -86,7 +87,18 @@ def create_app(
     )
     guard = LoopbackGuard(settings.cors_origins) if keyring.open and not insecure else None
     app = Api(node, guard, broker)
-    for part in (generations, streams, ws, compat_chat, compat_responses, compat_messages, compat_ui, health, pages):
+    for part in (
+        generations,
+        streams,
+        ws,
+        compat_chat,
+        compat_responses,
+        compat_messages,
+        compat_ui,
+        models,
+        health,
+        pages,
+    ):
         app.include_router(part.router)
     return app
 

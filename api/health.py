@@ -1,16 +1,14 @@
-"""Operations: is the node alive, is it ready, what has it counted, which models does it know."""
+"""Operations: is the node alive, is it ready, what has it counted."""
 
 from __future__ import annotations
 
 import asyncio
 
-import msgspec
 from fastapi import APIRouter, Response
 
-from api.auth import Tenant
 from api.errors import Draining
 from api.node import TheNode
-from api.openapi import ALIVE, METRICS, MODELS, READY
+from api.openapi import ALIVE, METRICS, READY
 from broker import telemetry
 from broker.errors import LogUnavailable
 
@@ -51,14 +49,3 @@ async def metrics(node: TheNode) -> Response:
     except (LogUnavailable, TimeoutError):
         pass
     return Response(telemetry.render(node.metrics, fleet), headers={"content-type": telemetry.CONTENT_TYPE})
-
-
-@router.get("/v1/models", **MODELS)
-async def models(node: TheNode, tenant: Tenant) -> Response:
-    """The models that are known by name, in OpenAI's shape."""
-    del tenant
-    data = [
-        {"id": name, "object": "model", "created": 0, "owned_by": name.partition("/")[0]}
-        for name in node.models.known_models()
-    ]
-    return Response(msgspec.json.encode({"object": "list", "data": data}), media_type=_JSON)

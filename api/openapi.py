@@ -98,6 +98,9 @@ METRICS: dict[str, Any] = {
         **problems(403),
     }
 }
+MODEL: dict[str, Any] = {
+    "responses": {200: _json({"$ref": "#/components/schemas/Model"}, "The model"), **problems(401, 403, 404)}
+}
 MODELS: dict[str, Any] = {
     "responses": {200: _json({"$ref": "#/components/schemas/ModelList"}, "The models"), **problems(401, 403)}
 }
@@ -180,6 +183,14 @@ _PLAIN_SCHEMAS: dict[str, Any] = {
             "next_cursor": {"type": ["string", "null"]},
         },
     },
+    "Model": {
+        "type": "object",
+        "required": ["id", "object", "created", "owned_by"],
+        "properties": {
+            **dict.fromkeys(("id", "object", "owned_by", "type", "display_name", "created_at", "lifecycle"), _STRING),
+            "created": {"type": "integer"},
+        },
+    },
     "ModelList": {
         "type": "object",
         "required": ["object", "data"],
@@ -187,17 +198,11 @@ _PLAIN_SCHEMAS: dict[str, Any] = {
             "object": {"const": "list"},
             "data": {
                 "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["id", "object", "created", "owned_by"],
-                    "properties": {
-                        "id": _STRING,
-                        "object": _STRING,
-                        "created": {"type": "integer"},
-                        "owned_by": _STRING,
-                    },
-                },
+                "items": {"$ref": "#/components/schemas/Model"},
             },
+            "has_more": {"const": False},
+            "first_id": {"type": ["string", "null"]},
+            "last_id": {"type": ["string", "null"]},
         },
     },
 }

@@ -120,6 +120,6 @@ UI_STOP: dict[str, Any] = {
             "description": "It is stopped, or there was nothing to stop",
             "content": {"application/json": {"schema": {"type": "object", "required": ["success"]}}},
         },
-        **problems(400, 401, 403, 413, 422, 503),
+        **problems(400, 401, 403, 404, 413, 422, 503),
     }
 }

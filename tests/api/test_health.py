@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import httpx2
 import pytest
+from anthropic.types import ModelInfo
+from openai.types import Model as OpenAIModel
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.events import Cancelled, Completed, Failed, Started
@@ -76,8 +78,18 @@ def test_a_fleet_that_has_done_nothing_has_all_its_metrics() -> None:
     assert seen["rejoinder_streams_broken_total", ("drain",)] == 2
 
 
-async def test_models_are_listed_in_openais_shape(client: httpx2.AsyncClient) -> None:
-    """SDKs read it."""
+async def test_models_are_listed_as_both_vendors_sdks_read_them(client: httpx2.AsyncClient) -> None:
+    """One page has it all."""
     body = (await client.get("/v1/models")).json()
-    assert body["object"] == "list"
-    assert {"id": "demo/demo-1", "object": "model", "created": 0, "owned_by": "demo"} in body["data"]
+    assert (body["object"], body["has_more"]) == ("list", False)
+    assert body["first_id"] == body["data"][0]["id"]
+    listed = OpenAIModel.model_validate(body["data"][0])
+    info = ModelInfo.model_validate(body["data"][0])
+    assert (listed.id, listed.owned_by, info.display_name) == ("demo/demo-1", "demo", "demo/demo-1")
+
+
+async def test_a_model_can_be_looked_up(client: httpx2.AsyncClient) -> None:
+    """Whether it is listed or not, as long as somebody serves it."""
+    for name in ("demo/demo-1", "openai/gpt-5", "claude-opus-4-6"):
+        assert (await client.get(f"/v1/models/{name}")).json()["id"] == name
+    assert (await client.get("/v1/models/nobody/x")).status_code == 404

@@ -39,7 +39,7 @@ async def test_the_document_refers_to_nothing_that_is_not_in_it(client: httpx2.A
     assert {"Problem", "Record", "GenerationRequest", "Completed"} <= names <= set(document["components"]["schemas"])
     assert set(document["paths"]) == {
         *("/v1/generations", "/v1/generations/{generation}", "/v1/generations/{generation}/cancel"),
-        *("/v1/generations/{generation}/events", "/livez", "/readyz", "/metrics", "/v1/models"),
+        *("/v1/generations/{generation}/events", "/livez", "/readyz", "/metrics", "/v1/models", "/v1/models/{name}"),
         *("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/responses/{response_id}"),
         *("/v1/responses/{response_id}/cancel", "/v1/ui/chat", "/v1/ui/chat/{chat}/stream", "/v1/ui/chat/{chat}/stop"),
     }
