@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 from fastapi import Depends, Request, Response
@@ -21,6 +21,7 @@ from api.stream_response import EventStream
 from api.streams import open_source
 from api.waiting import MAX_WAIT_S, wait_for_end
 from broker.answer import Answer
+from broker.content import Block
 from broker.dialects.check import check
 from broker.dialects.translated import Translated
 from broker.dialects.vendors import Vendor
@@ -160,16 +161,37 @@ async def when_whole(asking: Asking, generation: str) -> Answer | None:
             raise Draining
 
 
-async def whole(
-    asking: Asking, submitted: Submitted, headers: dict[str, str], render: Callable[[Answer, Completed], dict[str, Any]]
+Render: TypeAlias = Callable[[Submission, Sequence[Block], str, Completed], dict[str, Any]]
+"""The whole answer in a dialect, of what was asked, the blocks, who gave them, and the end."""
+
+
+async def ask(
+    asking: Asking, read: Callable[[dict[str, Any], Vendor], Translated], fmt: str, render: Render
 ) -> Response:
+    """What a POST in a dialect is answered: a stream in ``fmt``, or the whole answer as ``render`` has it.
+
+    Raises what :func:`submit` and :func:`whole` raise, and what ``read`` does.
+    """
+    body = await read_object(asking.request)
+    to = target(asking.node, body.get("model"))
+    translated = read(body, to.vendor)
+    cursor = asking.cursor
+    submitted = await submit(asking, translated, to)
+    headers = answer_headers(submitted, translated.ignored)
+    if translated.stream:
+        return streamed(asking.node, asking.tenant, submission_of(submitted, translated), fmt, cursor, headers)
+    return await whole(asking, submitted, headers, render)
+
+
+async def whole(asking: Asking, submitted: Submitted, headers: dict[str, str], render: Render) -> Response:
     """The whole answer as JSON. Raises :class:`AnswerFailed` where there is none."""
     answer = await when_whole(asking, submitted.record.id)
     if answer is None:
         return Response(status_code=GONE)
     match answer.terminal:
         case Completed() as completed:
-            return Response(msgspec.json.encode(render(answer, completed)), 200, headers, JSON)
+            body = render(answer.submission, answer.blocks, answer.provider, completed)
+            return Response(msgspec.json.encode(body), 200, headers, JSON)
         case Failed() as failed:
             raise AnswerFailed.of(failed.error)
         case Cancelled() as cancelled:

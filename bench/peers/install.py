@@ -20,7 +20,7 @@ from bench.peers.nchan_config import MODULE
 SERVER = Path(__file__).parent / "resumable-stream"
 PINNED = Path(__file__).parent / "litellm-proxy" / "requirements.lock"
 LITELLM = PINNED.parent / ".venv"
-LIMIT_S = 300
+LIMIT_S = 900
 
 
 def nchan_missing() -> str | None:

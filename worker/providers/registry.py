@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 from pydantic import SecretStr
 
@@ -62,70 +62,40 @@ class Registry:
             return self._compatible(name, self._configured[name])
         match name:
             case "openai":
-                return self._openai()
+                return self._openai(OpenAIChatProvider, name)
             case "openai-responses":
-                return self._openai_responses()
+                return self._openai(OpenAIResponsesProvider, name)
             case "anthropic":
                 return self._anthropic()
             case _:
                 return DemoProvider()
 
-    def _openai(self) -> Provider:
+    @property
+    def _shared(self) -> dict[str, Any]:
+        """What all adapters that speak over a network are told."""
         settings = self._settings
-        return OpenAIChatProvider(
-            "openai",
-            api_key=_secret(settings.openai_api_key) or "",
-            base_url=settings.openai_base_url or OPENAI_URL,
-            connect_s=settings.connect_s,
-            stall_s=settings.stall_s,
-            max_calls=settings.max_jobs,
-        )
+        return {"connect_s": settings.connect_s, "stall_s": settings.stall_s, "max_calls": settings.max_jobs}
 
-    def _openai_responses(self) -> Provider:
+    def _openai(self, kind: type[OpenAIChatProvider | OpenAIResponsesProvider], name: str) -> Provider:
         settings = self._settings
-        return OpenAIResponsesProvider(
-            "openai-responses",
-            api_key=_secret(settings.openai_api_key) or "",
-            base_url=settings.openai_base_url or OPENAI_URL,
-            connect_s=settings.connect_s,
-            stall_s=settings.stall_s,
-            max_calls=settings.max_jobs,
-        )
+        key, url = _secret(settings.openai_api_key) or "", settings.openai_base_url or OPENAI_URL
+        return kind(name, api_key=key, base_url=url, **self._shared)
 
     def _compatible(self, name: str, config: ProviderConfig) -> Provider:
-        api_key = None if config.api_key_env is None else self._environ.get(config.api_key_env, "")
+        shared: dict[str, Any] = {
+            "api_key": None if config.api_key_env is None else self._environ.get(config.api_key_env, ""),
+            "base_url": config.base_url,
+            "models": config.models,
+            **self._shared,
+        }
         if config.kind == "openai-responses":
-            return OpenAIResponsesProvider(
-                name,
-                api_key=api_key,
-                base_url=config.base_url,
-                connect_s=self._settings.connect_s,
-                stall_s=self._settings.stall_s,
-                max_calls=self._settings.max_jobs,
-                models=config.models,
-                background=config.background,
-            )
-        return OpenAIChatProvider(
-            name,
-            api_key=api_key,
-            base_url=config.base_url,
-            connect_s=self._settings.connect_s,
-            stall_s=self._settings.stall_s,
-            max_calls=self._settings.max_jobs,
-            models=config.models,
-            can_continue=config.can_continue,
-        )
+            return OpenAIResponsesProvider(name, background=config.background, **shared)
+        return OpenAIChatProvider(name, can_continue=config.can_continue, **shared)
 
     def _anthropic(self) -> Provider:
         settings = self._settings
-        return AnthropicProvider(
-            "anthropic",
-            api_key=_secret(settings.anthropic_api_key) or "",
-            base_url=settings.anthropic_base_url or ANTHROPIC_URL,
-            connect_s=settings.connect_s,
-            stall_s=settings.stall_s,
-            max_calls=settings.max_jobs,
-        )
+        key, url = _secret(settings.anthropic_api_key) or "", settings.anthropic_base_url or ANTHROPIC_URL
+        return AnthropicProvider("anthropic", api_key=key, base_url=url, **self._shared)
 
 
 def _secret(value: SecretStr | None) -> str | None:
