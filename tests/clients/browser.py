@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, Request
 
 from tests.clients.left import Ask, Left
 from tests.support.waiting import wait_until
@@ -21,6 +22,10 @@ _SHOW = """() => {
 _READY, _FAILED = "ready", "error"
 
 
+def _looks_back(request: Request) -> bool:
+    return urlsplit(request.url).path.endswith("/stream")
+
+
 class Chat:
     """useChat on a page of its own."""
 
@@ -31,12 +36,14 @@ class Chat:
         self.chat = ""
 
     async def open(self) -> None:
-        """Load the page; where ``ask.chat`` says so, take up that chat."""
+        """Load the page; where ``ask.chat`` says so, take up that chat, else wait until it knows that there is none."""
         await self._page.goto(f"{self.ask.base}{FOLDER}/index.html")
-        self.chat = await self._page.evaluate(
-            "([client, args]) => window.mount(client, args)", [self._client, msgspec.to_builtins(self.ask)]
-        )
-        await self._page.wait_for_function("() => window.chat?.status === 'ready'")
+        async with self._page.expect_event("requestfinished" if self.ask.chat is None else "request", _looks_back):
+            self.chat = await self._page.evaluate(
+                "([client, args]) => window.mount(client, args)", [self._client, msgspec.to_builtins(self.ask)]
+            )
+        if self.ask.chat is None and self._client == "usechat-workflow":
+            await self._page.wait_for_function("() => window.ended")
 
     async def send(self) -> None:
         """Type the prompt and press the button; returns when the answer has been asked for."""
@@ -49,7 +56,7 @@ class Chat:
 
     async def show(self) -> None:
         """The person comes back to the tab; returns when the client has begun to do something about it."""
-        before: int = await self._page.evaluate("() => window.statuses.length")
+        before: int = await self._page.evaluate("() => ((window.ended = undefined), window.statuses.length)")
 
         async def noticed() -> bool:
             # Right after an error the client is still busy with it, and does not hear.
@@ -62,7 +69,8 @@ class Chat:
         """What is seen when nothing more is to come by itself."""
 
         async def done() -> bool:
-            return (await self.look()).finish in (_READY, _FAILED)
+            ended: bool = await self._page.evaluate("() => window.ended !== undefined")
+            return ended and (await self.look()).finish in (_READY, _FAILED)
 
         await wait_until(done, timeout_s)
         return await self.look()

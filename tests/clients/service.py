@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncGenerator
@@ -16,7 +18,7 @@ from rejoinder.dev import DevStack
 from tests.clients.browser import FOLDER
 from tests.clients.left import Ask
 from tests.clients.upstream import ScriptedProvider
-from tests.clients.wire import Exchange, Wire
+from tests.clients.wire import Exchange, Plan, Trouble, Wire
 from tests.support.nginx import Nginx
 
 KEY = Ask("", "").key
@@ -30,6 +32,32 @@ class Service:
     stack: DevStack
     wire: Wire
     provider: ScriptedProvider
+
+    def plan(self, *troubles: Trouble, reach: int = 0) -> None:
+        """A trouble for each stream to come, and after each the model has still more to say.
+
+        At a random byte below ``reach``, or when all that the model has said until then has passed.
+        """
+        for mark, trouble in zip(self.provider.hold(len(troubles)), troubles, strict=True):
+            after = random.randrange(1, reach) if reach else sys.maxsize
+            self.wire.plans.append(Plan(after, self._and_on(trouble), mark))
+
+    def _and_on(self, trouble: Trouble) -> Trouble:
+        async def both(exchange: Exchange) -> None:
+            happens = trouble(exchange)
+            if happens is not None:
+                await happens
+            self.provider.release()
+
+        return both
+
+    async def calm(self) -> None:
+        """Both nodes are up, and nothing is left of the test before."""
+        self.provider.release_all()
+        await self.stack.wait_ready()
+        self.wire.plans.clear()
+        self.wire.exchanges.clear()
+        self.provider.calls.clear()
 
     async def kill_node(self, exchange: Exchange) -> None:
         """A plan's trouble: the node that serves this stream is killed; it is started again."""

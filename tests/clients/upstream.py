@@ -11,7 +11,7 @@ from typing import Any, Self
 from tests.clients.golden import Whole
 from tests.clients.left import ToolUse
 
-RATE = 200.0
+RATE = 400.0
 """Tokens a second."""
 _TEXT = [
     f"{n} {word}"
@@ -51,6 +51,25 @@ class ScriptedProvider:
 
     calls: list[str] = field(default_factory=list[str])
     port: int = 0
+    _gates: dict[int, asyncio.Event] = field(default_factory=dict[int, asyncio.Event])
+
+    def hold(self, times: int) -> list[bytes]:
+        """Stop the next answers so many times, at even distances; how the last token before each stop begins."""
+        at = [len(_TEXT) * n // (times + 1) for n in range(1, times + 1)]
+        self._gates = {token: asyncio.Event() for token in at}
+        return [b"%d " % (token - 1) for token in at]
+
+    def release(self) -> None:
+        """The answer goes on, up to the next stop."""
+        shut = [gate for gate in self._gates.values() if not gate.is_set()]
+        if shut:
+            shut[0].set()
+
+    def release_all(self) -> None:
+        """Nothing is held any more."""
+        for gate in self._gates.values():
+            gate.set()
+        self._gates = {}
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -58,6 +77,7 @@ class ScriptedProvider:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        self.release_all()
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,17 +86,19 @@ class ScriptedProvider:
             length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
             model = str(json.loads(await reader.readexactly(length))["model"])
             self.calls.append(model)
-            await _answer(writer, model)
+            await _answer(writer, model, self._gates)
         writer.close()
 
 
-async def _answer(writer: asyncio.StreamWriter, scenario: str) -> None:
+async def _answer(writer: asyncio.StreamWriter, scenario: str, gates: dict[int, asyncio.Event]) -> None:
     writer.write(
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     )
     tick = asyncio.get_running_loop().time
     start = tick()
     for number, delta in enumerate(_deltas(scenario)):
+        if number in gates:
+            await gates[number].wait()
         if scenario == "error" and number == _FAIL_AT:
             _frame(writer, {"error": {"message": "upstream died", "type": "invalid_request_error", "code": "broken"}})
             break

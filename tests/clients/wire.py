@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 from collections import deque
@@ -18,6 +19,7 @@ from typing import Self
 _CHUNK = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _HEAD_END = b"\r\n\r\n"
+_FRAMING = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
 
 
 @dataclass
@@ -81,10 +83,18 @@ Trouble = Callable[[Exchange], Awaitable[None] | None]
 
 @dataclass
 class Plan:
-    """What happens to the next stream when ``after`` bytes of its body have passed."""
+    """What happens to the next stream when ``after`` bytes of its body have passed, or ``mark`` has, whichever is first."""
 
     after: int
     trouble: Trouble
+    mark: bytes = b""
+
+    def kept(self, passed: int, body: bytes, seen: bytes) -> int | None:
+        """How much of ``body`` passes before the trouble; ``None`` = it is not time yet. ``seen``: all, with ``body``."""
+        if passed + len(body) >= self.after:
+            return self.after - passed
+        # Chunks of HTTP may divide the mark; a stream of events itself has no carriage return.
+        return len(body) if self.mark and self.mark in _FRAMING.sub(b"", seen) else None
 
 
 async def reset(exchange: Exchange) -> None:
@@ -113,6 +123,15 @@ class Wire:
     def url(self) -> str:
         """The address to give to a client."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def told(self) -> str:
+        """What has passed, for whoever reads of a failure."""
+        return "\n".join(
+            f"{exchange.line} -> {exchange.status} {exchange.header('x-rejoinder-node')} "
+            f"{exchange.header('x-generation-id')} {exchange.body} B{' cut' * exchange.cut}"
+            for exchange in self.exchanges
+        )
 
     @property
     def streams(self) -> list[Exchange]:
@@ -178,13 +197,16 @@ class Wire:
                 break
             head += data
         exchange.head, _, body = head.partition(_HEAD_END)
-        plan = self.plans.popleft() if exchange.streams and self.plans else None
+        # What has no id is no answer: useChat is told so that nothing runs.
+        answers = exchange.streams and exchange.header("x-generation-id")
+        plan = self.plans.popleft() if answers and self.plans else None
         exchange.client.write(head[: len(head) - len(body)])
+        seen = body
         while True:
-            if plan is not None and exchange.body + len(body) >= plan.after:
-                kept, body = body[: plan.after - exchange.body], body[plan.after - exchange.body :]
-                await self._pass(exchange, kept)
-                trouble, plan = plan.trouble(exchange), None
+            kept = plan.kept(exchange.body, body, seen) if plan is not None else None
+            if plan is not None and kept is not None:
+                await self._pass(exchange, body[:kept])
+                trouble, plan, body = plan.trouble(exchange), None, body[kept:]
                 if trouble is not None:
                     await trouble
                 if exchange.cut:
@@ -193,6 +215,7 @@ class Wire:
             body = await source.read(_CHUNK)
             if not body:
                 return
+            seen += body if plan is not None else b""
 
     async def _pass(self, exchange: Exchange, data: bytes) -> None:
         exchange.client.write(data)

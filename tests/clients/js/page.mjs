@@ -49,7 +49,10 @@ window.mount = (client, args) => {
   return chat;
 };
 
-window.send = (prompt) => void window.chat.sendMessage({ text: prompt });
+window.send = (prompt) => {
+  window.ended = undefined;
+  void window.chat.sendMessage({ text: prompt });
+};
 
 // What the person sees now.
 window.look = () => {
@@ -59,7 +62,7 @@ window.look = () => {
     if (part.type === "text") got.text += part.text;
     else if (part.type === "reasoning") got.reasoning += part.text;
     else if (part.type === "dynamic-tool" || part.type.startsWith("tool-"))
-      got.tools.push({ name: part.toolName ?? part.type.slice(5), arguments: JSON.stringify(part.input) });
+      got.tools.push({ name: part.toolName ?? part.type.slice(5), arguments: JSON.stringify(part.input ?? null) });
   }
   const answers = messages.filter(({ role }) => role === "assistant").length;
   return { ...got, answers, reason: window.ended?.finishReason ?? null };
