@@ -38,6 +38,7 @@ _ERRORS = {
         },
     },
 }
+_EVENT = {"type": "object", "description": "A server-sent event", "properties": {"data": {"type": "string"}}}
 _HEADERS = {
     **ID_HEADER,
     "X-Rejoinder-Ignored": {
@@ -52,7 +53,7 @@ _LOOK = (400, 401, 403, 404, 503)
 def _operation(vendor: str, what: str, statuses: tuple[int, ...], *, body: str = "", streams: bool = False) -> Any:
     content: dict[str, Any] = {"application/json": {"schema": _OBJECT}}
     if streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": _EVENT}
     answers: dict[int | str, Any] = {200: {"description": what, "headers": _HEADERS, "content": content}}
     for status in statuses:
         answers[status] = {
@@ -97,7 +98,7 @@ _UI_BODY = {
 
 
 def _chunks(*statuses: int, nothing: str = "") -> dict[int | str, Any]:
-    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    content = {"text/event-stream": {"schema": _EVENT}}
     answers: dict[int | str, Any] = {
         200: {"description": "A UI message stream, version 1", "headers": _RUN_HEADERS, "content": content}
     }
@@ -119,6 +120,6 @@ UI_STOP: dict[str, Any] = {
             "description": "It is stopped, or there was nothing to stop",
             "content": {"application/json": {"schema": {"type": "object", "required": ["success"]}}},
         },
-        **problems(400, 401, 403, 413, 422, 503),
+        **problems(400, 401, 403, 404, 413, 422, 503),
     }
 }

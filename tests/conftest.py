@@ -18,6 +18,11 @@ from broker.settings import Settings
 from rejoinder.embedded import EmbeddedServer
 from worker.main import serve
 
+# Failed asserts of the suites show their values, as those of test files do.
+pytest.register_assert_rewrite(
+    *(f"tests.contracts.{name}" for name in ("broker", "tail_rules", "end_rules", "stage", "formats"))
+)
+
 MakeSettings = Callable[..., Settings]
 StartWorker = Callable[..., Awaitable[asyncio.Event]]
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from broker.dialects.to_responses import ENCRYPTED, request_to_responses
+from broker.dialects.vendors import Untranslatable
 from broker.errors import ProviderError
 from tests.providers.contract import make_call
 from tests.providers.test_requests import LOOKUP, PIXEL
+from worker.providers.asked import responses_body
 
 
 def body(model: str = "o9", *, background: bool = False, **fields: Any) -> dict[str, Any]:
@@ -125,6 +127,8 @@ def test_in_the_background() -> None:
 )
 def test_what_it_cannot_say(fields: dict[str, Any]) -> None:
     """Refused before anybody is asked, and no retry helps."""
-    with pytest.raises(ProviderError) as caught:
+    with pytest.raises(Untranslatable):
         body(**fields)
+    with pytest.raises(ProviderError) as caught:
+        responses_body(make_call("gpt-5", **fields), provider="openai-responses", background=False)
     assert (caught.value.code, caught.value.can_retry) == ("provider_rejected", False)
