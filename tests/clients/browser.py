@@ -30,38 +30,54 @@ class Chat:
     """useChat on a page of its own."""
 
     def __init__(self, page: Page, client: str, ask: Ask) -> None:
-        self._page = page
-        self._client = client
+        self.page = page
+        self.client = client
         self.ask = ask
         self.chat = ""
 
-    async def open(self) -> None:
-        """Load the page; where ``ask.chat`` says so, take up that chat, else wait until it knows that there is none."""
-        await self._page.goto(f"{self.ask.base}{FOLDER}/index.html")
-        async with self._page.expect_event("requestfinished" if self.ask.chat is None else "request", _looks_back):
-            self.chat = await self._page.evaluate(
-                "([client, args]) => window.mount(client, args)", [self._client, msgspec.to_builtins(self.ask)]
+    async def open(self, kept: Any = None) -> None:
+        """Load the page; where ``ask.chat`` says so, take up that chat, else wait until it knows that there is none.
+
+        ``kept``: the messages that the application has of it.
+        """
+        await self.page.goto(f"{self.ask.base}{FOLDER}/index.html")
+        async with self.page.expect_event("requestfinished" if self.ask.chat is None else "request", _looks_back):
+            self.chat = await self.page.evaluate(
+                "(given) => window.mount(...given)", [self.client, msgspec.to_builtins(self.ask), kept]
             )
-        if self.ask.chat is None and self._client == "usechat-workflow":
-            await self._page.wait_for_function("() => window.ended")
+        if self.ask.chat is None and self.client == "usechat-workflow":
+            await self.page.wait_for_function("() => window.ended")
+
+    async def messages(self) -> Any:
+        """What an application keeps of a chat."""
+        return await self.page.evaluate("() => JSON.parse(JSON.stringify(window.chat.messages))")
 
     async def send(self) -> None:
         """Type the prompt and press the button; returns when the answer has been asked for."""
-        await self._page.evaluate("(prompt) => window.send(prompt)", self.ask.prompt)
-        await self._page.wait_for_function("() => window.chat.messages.length > 0")
+        await self.page.evaluate("(prompt) => window.send(prompt)", self.ask.prompt)
+        await self.page.wait_for_function("() => window.chat.messages.length > 0")
+
+    async def run_tools(self) -> None:
+        """The page gives the results of the tools that it was asked for."""
+        await self.page.evaluate("() => window.runTools()")
+
+    async def quiet(self) -> None:
+        """Return when the page has asked whether there is an answer to take up, and was told that there is none."""
+        await self.page.wait_for_load_state("networkidle")
+        await self.page.wait_for_function("() => window.chat.status === 'ready'")
 
     async def look(self) -> Left:
         """What the person sees now."""
-        return msgspec.convert(await self._page.evaluate("() => window.look()"), Left)
+        return msgspec.convert(await self.page.evaluate("() => window.look()"), Left)
 
     async def show(self) -> None:
         """The person comes back to the tab; returns when the client has begun to do something about it."""
-        before: int = await self._page.evaluate("() => ((window.ended = undefined), window.statuses.length)")
+        before: int = await self.page.evaluate("() => ((window.ended = undefined), window.statuses.length)")
 
         async def noticed() -> bool:
             # Right after an error the client is still busy with it, and does not hear.
-            await self._page.evaluate(_SHOW)
-            return await self._page.evaluate("() => window.statuses.length") > before
+            await self.page.evaluate(_SHOW)
+            return await self.page.evaluate("() => window.statuses.length") > before
 
         await wait_until(noticed)
 
@@ -69,7 +85,7 @@ class Chat:
         """What is seen when nothing more is to come by itself."""
 
         async def done() -> bool:
-            ended: bool = await self._page.evaluate("() => window.ended !== undefined")
+            ended: bool = await self.page.evaluate("() => window.ended !== undefined")
             return ended and (await self.look()).finish in (_READY, _FAILED)
 
         await wait_until(done, timeout_s)

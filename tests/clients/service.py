@@ -56,8 +56,9 @@ class Service:
         self.provider.release_all()
         await self.stack.wait_ready()
         self.wire.plans.clear()
+        self.wire.early.clear()
         self.wire.exchanges.clear()
-        self.provider.calls.clear()
+        self.provider.asked.clear()
 
     async def kill_node(self, exchange: Exchange) -> None:
         """A plan's trouble: the node that serves this stream is killed; it is started again."""
@@ -75,11 +76,15 @@ class Service:
         """Likewise."""
         return await asyncio.to_thread(_request, f"{next(iter(self.stack.nodes.values()))}{path}", "GET", None)
 
+    async def ended(self, generation: str) -> Any:
+        """The record of a generation that has ended; waits for that."""
+        return await self.get(f"/v1/generations/{generation}?wait=30")
+
 
 def _request(url: str, method: str, body: Any) -> Any:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=10) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=40) as response:
         return json.load(response)
 
 

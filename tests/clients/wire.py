@@ -83,14 +83,14 @@ Trouble = Callable[[Exchange], Awaitable[None] | None]
 
 @dataclass
 class Plan:
-    """What happens to the next stream when ``after`` bytes of its body have passed, or ``mark`` has, whichever is first."""
+    """What happens to the next stream when ``after`` bytes of its body have passed, or before that ``mark``."""
 
     after: int
     trouble: Trouble
     mark: bytes = b""
 
     def kept(self, passed: int, body: bytes, seen: bytes) -> int | None:
-        """How much of ``body`` passes before the trouble; ``None`` = it is not time yet. ``seen``: all, with ``body``."""
+        """How much of ``body`` passes before the trouble; ``None`` = not time yet. ``seen``: all, and ``body``."""
         if passed + len(body) >= self.after:
             return self.after - passed
         # Chunks of HTTP may divide the mark; a stream of events itself has no carriage return.
@@ -107,6 +107,12 @@ async def close(exchange: Exchange) -> None:
     exchange.close()
 
 
+async def refuse(exchange: Exchange) -> None:
+    """An early trouble: whoever is in between answers 503."""
+    exchange.client.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    exchange.close()
+
+
 @dataclass
 class Wire:
     """An async context manager that listens on the loopback and passes everything on to ``target``."""
@@ -115,6 +121,8 @@ class Wire:
     """The port behind."""
     plans: deque[Plan] = field(default_factory=deque[Plan])
     """One for each stream to come, in turn."""
+    early: deque[Trouble] = field(default_factory=deque[Trouble])
+    """The same, before the client has been told anything."""
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     port: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
@@ -153,6 +161,8 @@ class Wire:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also where it is cancelled before it has begun.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         exchange = Exchange(writer)
@@ -199,6 +209,11 @@ class Wire:
         exchange.head, _, body = head.partition(_HEAD_END)
         # What has no id is no answer: useChat is told so that nothing runs.
         answers = exchange.streams and exchange.header("x-generation-id")
+        if answers and self.early:
+            happens = self.early.popleft()(exchange)
+            if happens is not None:
+                await happens
+            return
         plan = self.plans.popleft() if answers and self.plans else None
         exchange.client.write(head[: len(head) - len(body)])
         seen = body

@@ -2,7 +2,7 @@
 import { useChat } from "@ai-sdk/react";
 import { WorkflowChatTransport } from "@ai-sdk/workflow/client";
 import { fetchEventSource } from "@microsoft/fetch-event-source";
-import { DefaultChatTransport } from "ai";
+import { DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } from "ai";
 import { createElement, useEffect } from "react";
 import { createRoot } from "react-dom/client";
 import { TOOL } from "./left.mjs";
@@ -10,14 +10,21 @@ import { left, submission, take } from "./native.mjs";
 
 const TRANSPORTS = { "usechat-default": DefaultChatTransport, "usechat-workflow": WorkflowChatTransport };
 
-function Chat({ client, chat, args }) {
+function Chat({ client, chat, args, kept }) {
   const transport = new TRANSPORTS[client]({
     api: "/v1/ui/chat",
     headers: { Authorization: `Bearer ${args.key}` },
     body: body(args),
     ...(client === "usechat-workflow" ? prepared(args) : {}),
   });
-  const state = useChat({ id: chat, resume: true, transport, onFinish: (end) => (window.ended = end) });
+  const state = useChat({
+    id: chat,
+    messages: kept ?? [],
+    resume: true,
+    transport,
+    onFinish: (end) => (window.ended = end),
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
+  });
   useEffect(() => {
     window.chat = state;
     if (window.statuses.at(-1) !== state.status) window.statuses.push(state.status);
@@ -33,19 +40,20 @@ function body({ model, tools }) {
 function prepared(args) {
   const headers = { Authorization: `Bearer ${args.key}` };
   return {
-    prepareSendMessagesRequest: ({ messages }) => ({ headers, body: { messages, ...body(args) } }),
+    prepareSendMessagesRequest: ({ id, messages }) => ({ headers, body: { id, messages, ...body(args) } }),
     prepareReconnectToStreamRequest: () => ({ headers }),
   };
 }
 
-// Puts useChat on the page. With `args.chat` it takes up that chat: a reload in the middle of an answer.
-window.mount = (client, args) => {
+// Puts useChat on the page. With `args.chat` it takes up that chat: a reload in the middle of an answer; `kept`: what
+// the application has of it.
+window.mount = (client, args, kept) => {
   const chat = args.chat ?? crypto.randomUUID();
   window.chat = undefined;
   window.ended = undefined;
   window.statuses = [];
   const root = createRoot(document.body.appendChild(document.createElement("div")));
-  root.render(createElement(Chat, { client, chat, args }));
+  root.render(createElement(Chat, { client, chat, args, kept }));
   return chat;
 };
 
@@ -54,6 +62,17 @@ window.send = (prompt) => {
   void window.chat.sendMessage({ text: prompt });
 };
 
+// The page runs the tools that the answer asks for; with the last result the next question goes out by itself.
+window.runTools = () => {
+  window.ended = undefined;
+  for (const { type, toolName, toolCallId, input } of window.chat.messages.at(-1).parts.filter(isCall))
+    void window.chat.addToolOutput({ tool: toolName ?? type.slice(5), toolCallId, output: `sunny in ${input.city}` });
+};
+
+function isCall({ type }) {
+  return type === "dynamic-tool" || type.startsWith("tool-");
+}
+
 // What the person sees now.
 window.look = () => {
   const { messages, status, error } = window.chat;
@@ -61,7 +80,7 @@ window.look = () => {
   for (const part of messages.filter(({ role }) => role === "assistant").flatMap(({ parts }) => parts)) {
     if (part.type === "text") got.text += part.text;
     else if (part.type === "reasoning") got.reasoning += part.text;
-    else if (part.type === "dynamic-tool" || part.type.startsWith("tool-"))
+    else if (isCall(part))
       got.tools.push({ name: part.toolName ?? part.type.slice(5), arguments: JSON.stringify(part.input ?? null) });
   }
   const answers = messages.filter(({ role }) => role === "assistant").length;
