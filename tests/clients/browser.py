@@ -15,10 +15,11 @@ from tests.support.waiting import wait_until
 
 FOLDER = "/clients-test"
 HTML = b'<!doctype html><meta charset="utf-8"><title>clients</title><body><script src="page.js"></script></body>'
-_SHOW = """() => {
+SHOW = """() => {
   Object.defineProperty(document, "visibilityState", {value: "visible", configurable: true});
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
+"""Runs on a page: its person comes back to the tab."""
 _READY, _FAILED = "ready", "error"
 
 
@@ -76,7 +77,7 @@ class Chat:
 
         async def noticed() -> bool:
             # Right after an error the client is still busy with it, and does not hear.
-            await self.page.evaluate(_SHOW)
+            await self.page.evaluate(SHOW)
             return await self.page.evaluate("() => window.statuses.length") > before
 
         await wait_until(noticed)
@@ -124,4 +125,9 @@ async def run_fetch_event_source(browser: Browser, ask: Ask) -> Left:
 
 async def page_files(script: Path) -> dict[str, bytes]:
     """Path -> content of what the service's origin has to serve for the page."""
-    return {f"{FOLDER}/index.html": HTML, f"{FOLDER}/page.js": await asyncio.to_thread(script.read_bytes)}
+    blank = HTML.partition(b"<script")[0]
+    return {
+        f"{FOLDER}/index.html": HTML,
+        f"{FOLDER}/blank.html": blank,
+        f"{FOLDER}/page.js": await asyncio.to_thread(script.read_bytes),
+    }

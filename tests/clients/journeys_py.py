@@ -117,7 +117,7 @@ async def chat_tools(ask: Ask) -> Left:
     async with _openai(ask) as client:
         async with client.chat.completions.stream(**request) as stream:
             said = (await stream.get_final_completion()).choices[0].message
-        calls = said.tool_calls or []
+        calls: list[Any] = said.tool_calls
         results = [
             {"role": "tool", "tool_call_id": call.id, "content": _weather(call.function.arguments)} for call in calls
         ]

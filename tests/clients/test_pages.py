@@ -14,7 +14,7 @@ from tests.clients.clients import Stage
 from tests.clients.left import Ask
 from tests.clients.service import Service
 from tests.clients.upstream import CALLS, whole
-from tests.clients.wire import reset
+from tests.clients.wire import lose_the_rest, reset
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="session")]
@@ -191,3 +191,22 @@ async def test_a_cut_in_a_follow_up(client: str, tools: int, stage: Stage, servi
             left = await chat.settled(_PATIENCE_S)
     assert (left.text, len(left.tools), left.finish) == (whole("text").text, tools, "ready"), service.wire.told
     assert left.answers == 1
+
+
+@pytest.mark.parametrize(("client", "all_of_it"), [("usechat-default", False), ("usechat-workflow", True)])
+async def test_the_rest_was_sent_and_did_not_arrive(
+    client: str, all_of_it: bool, stage: Stage, service: Service
+) -> None:
+    """To the service the answer has been read to its end; who says how much arrived is told the rest all the same."""
+    service.plan(lose_the_rest)
+    async with _window(stage) as context:
+        chat = await _asked(context, client, service)
+        if client == "usechat-default":
+            assert (await chat.settled(_PATIENCE_S)).finish == "error"
+            await chat.show()
+            await chat.quiet()
+        else:
+            await chat.settled(_PATIENCE_S)
+        left = await chat.look()
+    assert (left.text == whole("text").text) == all_of_it, service.wire.told
+    assert whole("text").text.startswith(left.text)

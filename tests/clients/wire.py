@@ -32,6 +32,8 @@ class Exchange:
     body: int = 0
     """Bytes of the answer's body that have been passed on, framing of chunks included."""
     cut: bool = False
+    deaf: bool = False
+    """The client is out of reach, and nobody knows: what is still to come is lost, and then its connection is reset."""
 
     @property
     def line(self) -> str:
@@ -97,6 +99,15 @@ class Plan:
         return len(body) if self.mark and self.mark in _FRAMING.sub(b"", seen) else None
 
 
+async def _happen(trouble: Trouble, exchange: Exchange, source: asyncio.StreamReader) -> None:
+    what = trouble(exchange)
+    if what is not None:
+        await what
+    if exchange.deaf:
+        await source.read(-1)
+        exchange.reset()
+
+
 async def reset(exchange: Exchange) -> None:
     """A plan's trouble: the connection is reset."""
     exchange.reset()
@@ -105,6 +116,11 @@ async def reset(exchange: Exchange) -> None:
 async def close(exchange: Exchange) -> None:
     """A plan's trouble: the connection is closed too early."""
     exchange.close()
+
+
+async def lose_the_rest(exchange: Exchange) -> None:
+    """A plan's trouble: the whole answer is sent, and its rest does not arrive."""
+    exchange.deaf = True
 
 
 async def refuse(exchange: Exchange) -> None:
@@ -210,22 +226,18 @@ class Wire:
         # What has no id is no answer: useChat is told so that nothing runs.
         answers = exchange.streams and exchange.header("x-generation-id")
         if answers and self.early:
-            happens = self.early.popleft()(exchange)
-            if happens is not None:
-                await happens
+            await _happen(self.early.popleft(), exchange, source)
             return
         plan = self.plans.popleft() if answers and self.plans else None
         exchange.client.write(head[: len(head) - len(body)])
         seen = body
-        while True:
+        while not exchange.cut:
             kept = plan.kept(exchange.body, body, seen) if plan is not None else None
             if plan is not None and kept is not None:
                 await self._pass(exchange, body[:kept])
-                trouble, plan, body = plan.trouble(exchange), None, body[kept:]
-                if trouble is not None:
-                    await trouble
-                if exchange.cut:
-                    return
+                body, happens, plan = body[kept:], plan.trouble, None
+                await _happen(happens, exchange, source)
+                continue
             await self._pass(exchange, body)
             body = await source.read(_CHUNK)
             if not body:
