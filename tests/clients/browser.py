@@ -111,13 +111,13 @@ async def run_chat(browser: Browser, client: str, ask: Ask) -> Left:
         await context.close()
 
 
-async def run_fetch_event_source(browser: Browser, ask: Ask) -> Left:
-    """@microsoft/fetch-event-source, from its POST to the last event."""
+async def run_events(browser: Browser, function: str, ask: Ask) -> Left:
+    """``fetchEventSource`` or ``eventSource`` on a page, from its POST to the last event."""
     context = await browser.new_context()
     try:
         page = await context.new_page()
         await page.goto(f"{ask.base}{FOLDER}/index.html")
-        answer: Any = await page.evaluate("(args) => window.fetchEventSource(args)", msgspec.to_builtins(ask))
+        answer: Any = await page.evaluate(f"(args) => window.{function}(args)", msgspec.to_builtins(ask))
         return msgspec.convert(answer, Left)
     finally:
         await context.close()

@@ -23,6 +23,11 @@ from tests.support.nginx import Nginx
 
 KEY = Ask("", "").key
 _SETTINGS = {"API_KEYS": f"team:{KEY}", "HEARTBEAT_S": "0.2", "LEASE_S": "2"}
+# One request for each connection, so that the wire can count the bytes of a response. The key for a browser's
+# EventSource, which can't send one, is added here.
+_HTTP = rf"""keepalive_timeout 0;
+    map "$http_authorization|$uri" $added {{ default $http_authorization; "~^\|.*/events$" "Bearer {KEY}"; }}"""
+_ADD_KEY = " proxy_set_header Authorization $added;"
 
 
 @dataclass
@@ -97,9 +102,8 @@ async def serving(page: dict[str, bytes]) -> AsyncGenerator[Service]:
         _publish(directory, page)
         async with ScriptedProvider() as provider, DevStack(isolated=True, env=_env(directory, provider)) as stack:
             ports = [int(url.rpartition(":")[2]) for url in stack.nodes.values()]
-            # One request for each connection, so that the wire can count the bytes of a response.
             lines = f"types {{ text/html html; text/javascript js; }} location {FOLDER}/ {{ root {directory}; }}"
-            async with Nginx(ports, http="keepalive_timeout 0;", server=lines) as front, Wire(front.port) as wire:
+            async with Nginx(ports, http=_HTTP, server=lines + _ADD_KEY) as front, Wire(front.port) as wire:
                 yield Service(stack, wire, provider)
 
 

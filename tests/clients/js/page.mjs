@@ -6,7 +6,7 @@ import { DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } fro
 import { createElement, useEffect } from "react";
 import { createRoot } from "react-dom/client";
 import { TOOL } from "./left.mjs";
-import { left, submission, take } from "./native.mjs";
+import { follow, left, submission, take } from "./native.mjs";
 
 const TRANSPORTS = { "usechat-default": DefaultChatTransport, "usechat-workflow": WorkflowChatTransport };
 
@@ -124,4 +124,18 @@ window.fetchEventSource = async (args) => {
     got.error = { type: error.name, message: error.message };
   }
   return { ...got, resumed: Math.max(0, opened - 1) };
+};
+
+// The browser's own EventSource, which sends no key: who stands before the service adds it.
+window.eventSource = async (args) => {
+  const got = left();
+  const made = await fetch("/v1/generations", {
+    method: "POST",
+    headers: { Authorization: `Bearer ${args.key}`, "Content-Type": "application/json" },
+    body: submission(args, TOOL),
+  });
+  if (!made.ok) throw new Error(`${made.status} ${await made.text()}`);
+  const { id, links } = await made.json();
+  got.id = id;
+  return await follow(got, new EventSource(links.events));
 };
