@@ -14,7 +14,7 @@ from tests.clients.left import Ask, Left
 from tests.clients.outcomes import outcome
 from tests.clients.service import Service
 from tests.clients.upstream import CALLS, whole
-from tests.clients.wire import refuse, reset
+from tests.clients.wire import Exchange, refuse, reset
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="session")]
 
@@ -60,6 +60,20 @@ async def test_a_retry_joins(client: Client, trouble: Any, stage: Stage, service
     first, second = service.wire.exchanges
     assert second.asked("x-stainless-retry-count") == "1"
     assert second.header("x-generation-id") == first.header("x-generation-id")
+    assert service.provider.calls == ["text"]
+
+
+@pytest.mark.parametrize("name", ["openai-py-chat", "anthropic-py", "openai-js-responses"])
+async def test_a_retry_joins_what_a_dead_node_began(name: str, stage: Stage, service: Service) -> None:
+    """The node is killed before it has answered, and nginx says so; the retry finds the generation elsewhere."""
+
+    async def dies(exchange: Exchange) -> None:
+        await service.kill_node(exchange)
+        await refuse(exchange)
+
+    service.wire.early.append(dies)
+    left = await CLIENTS[name].run(stage, _ask(service))
+    assert complaints(left, outcome(name, "text"), whole("text")) == [], service.wire.told
     assert service.provider.calls == ["text"]
 
 
