@@ -81,7 +81,7 @@ browser: $(DEV) ## Native EventSource and the page, in headless Chromium
 	@$(PYTEST) -q -m browser
 
 clients: $(CLIENTS) ## Other people's SDKs, unmodified, in Python, Node.js and Chromium
-	@$(PYTEST) -q -m clients
+	@$(PYTEST) $(LOAD) -q -m clients tests/clients
 
 chaos: $(DEV) ## A fleet under every fault: MINUTES=4, SEED= replays a run; the verdict is in build/chaos.json
 	@MINUTES=$(or $(MINUTES),4) SEED=$(SEED) $(PYTEST) -q -m chaos --timeout 300

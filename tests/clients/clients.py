@@ -49,8 +49,8 @@ def _chat(name: str) -> Run:
     return lambda stage, ask: browser.run_chat(stage.browser, name, ask)
 
 
-def _fetch(stage: Stage, ask: Ask) -> Awaitable[Left]:
-    return browser.run_fetch_event_source(stage.browser, ask)
+def _events(function: str) -> Run:
+    return lambda stage, ask: browser.run_events(stage.browser, function, ask)
 
 
 _PYTHON: tuple[tuple[str, str, Run], ...] = (
@@ -82,7 +82,8 @@ _NODE = (
 _BROWSER: tuple[tuple[str, str, Run], ...] = (
     ("usechat-default", "ui", _chat("usechat-default")),
     ("usechat-workflow", "ui", _chat("usechat-workflow")),
-    ("fetch-event-source", "native", _fetch),
+    ("eventsource-browser", "native", _events("eventSource")),
+    ("fetch-event-source", "native", _events("fetchEventSource")),
 )
 _ALL = (*_PYTHON, *((name, wire, _js(name)) for name, wire in _NODE), *_BROWSER)
 CLIENTS = {name: Client(name, wire, run) for name, wire, run in _ALL}

@@ -14,6 +14,7 @@ from tests.clients.browser import page_files
 from tests.clients.clients import Stage
 from tests.clients.golden import GoldenServer
 from tests.clients.node import Node, build_page
+from tests.clients.service import Service, serving
 from tests.clients.wire import Wire
 
 
@@ -48,3 +49,17 @@ async def golden_wire(golden: GoldenServer) -> AsyncIterator[Wire]:
     """What lies before it."""
     async with Wire(golden.port) as wire:
         yield wire
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whole_service(page: dict[str, bytes]) -> AsyncIterator[Service]:
+    """One for all tests; a node that was killed is started again."""
+    async with serving(page) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(whole_service: Service) -> Service:
+    """The same, with both nodes up and nothing left of the test before."""
+    await whole_service.calm()
+    return whole_service

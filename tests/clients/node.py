@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -79,7 +80,28 @@ class Node:
 
 
 async def build_page(target: Path) -> None:
-    """Bundle the page's script into one file."""
-    process = await asyncio.create_subprocess_exec(str(NODE), str(JS / "build.mjs"), str(target))
-    if await process.wait() != 0:
-        raise ClientCrashed("esbuild could not bundle the page")
+    """Bundle the page's script into one file. Raises :class:`ClientCrashed`."""
+    await _build(JS / "page.mjs", target, "browser")
+
+
+async def bundle(code: str, directory: Path, platform: str) -> Path:
+    """TypeScript and the packages that it imports, in one file for ``node`` or ``browser``.
+
+    Raises :class:`ClientCrashed` where it does not parse, or imports what there is not.
+    """
+    # Packages are looked for upwards of the file that imports them.
+    with tempfile.TemporaryDirectory(prefix=".", dir=JS.parent / "node_modules") as beside:
+        source = Path(beside) / "example.ts"
+        source.write_text(code)
+        target = directory / "example.mjs"
+        await _build(source, target, platform)
+        return target
+
+
+async def _build(source: Path, target: Path, platform: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        str(NODE), str(JS / "build.mjs"), str(source), str(target), platform, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    if process.returncode != 0:
+        raise ClientCrashed(said.decode())

@@ -134,6 +134,7 @@ TRAITS = {
     "ai-anthropic": _AI,
     "usechat-default": replace(_CHAT_PAGE, status_broken="error"),
     "usechat-workflow": replace(_CHAT_PAGE, broken=(), recipe=_ITSELF),
+    "eventsource-browser": _NATIVE,
     "eventsource": _NATIVE,
     "fetch-event-source": replace(_NATIVE, holes=True, recipe="`fetch` option"),
 }
@@ -157,7 +158,8 @@ LABELS = {
     "ai-anthropic": "ai + @ai-sdk/anthropic",
     "usechat-default": "useChat: `DefaultChatTransport`",
     "usechat-workflow": "useChat: `WorkflowChatTransport`",
-    "eventsource": "eventsource (npm)",
+    "eventsource-browser": "EventSource, in the browser",
+    "eventsource": "EventSource, the package `eventsource`",
     "fetch-event-source": "@microsoft/fetch-event-source",
 }
 """In the table."""

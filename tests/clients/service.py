@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncGenerator
@@ -16,11 +18,16 @@ from rejoinder.dev import DevStack
 from tests.clients.browser import FOLDER
 from tests.clients.left import Ask
 from tests.clients.upstream import ScriptedProvider
-from tests.clients.wire import Exchange, Wire
+from tests.clients.wire import Exchange, Plan, Trouble, Wire
 from tests.support.nginx import Nginx
 
 KEY = Ask("", "").key
 _SETTINGS = {"API_KEYS": f"team:{KEY}", "HEARTBEAT_S": "0.2", "LEASE_S": "2"}
+# One request for each connection, so that the wire can count the bytes of a response. The key for a browser's
+# EventSource, which can't send one, is added here.
+_HTTP = rf"""keepalive_timeout 0;
+    map "$http_authorization|$uri" $added {{ default $http_authorization; "~^\|.*/events$" "Bearer {KEY}"; }}"""
+_ADD_KEY = " proxy_set_header Authorization $added;"
 
 
 @dataclass
@@ -30,6 +37,33 @@ class Service:
     stack: DevStack
     wire: Wire
     provider: ScriptedProvider
+
+    def plan(self, *troubles: Trouble, reach: int = 0) -> None:
+        """A trouble for each stream to come, and after each the model has still more to say.
+
+        At a random byte below ``reach``, or when all that the model has said until then has passed.
+        """
+        for mark, trouble in zip(self.provider.hold(len(troubles)), troubles, strict=True):
+            after = random.randrange(1, reach) if reach else sys.maxsize
+            self.wire.plans.append(Plan(after, self._and_on(trouble), mark))
+
+    def _and_on(self, trouble: Trouble) -> Trouble:
+        async def both(exchange: Exchange) -> None:
+            happens = trouble(exchange)
+            if happens is not None:
+                await happens
+            self.provider.release()
+
+        return both
+
+    async def calm(self) -> None:
+        """Both nodes are up, and nothing is left of the test before."""
+        self.provider.release_all()
+        await self.stack.wait_ready()
+        self.wire.plans.clear()
+        self.wire.early.clear()
+        self.wire.exchanges.clear()
+        self.provider.asked.clear()
 
     async def kill_node(self, exchange: Exchange) -> None:
         """A plan's trouble: the node that serves this stream is killed; it is started again."""
@@ -47,11 +81,15 @@ class Service:
         """Likewise."""
         return await asyncio.to_thread(_request, f"{next(iter(self.stack.nodes.values()))}{path}", "GET", None)
 
+    async def ended(self, generation: str) -> Any:
+        """The record of a generation that has ended; waits for that."""
+        return await self.get(f"/v1/generations/{generation}?wait=30")
+
 
 def _request(url: str, method: str, body: Any) -> Any:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=10) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=40) as response:
         return json.load(response)
 
 
@@ -64,9 +102,8 @@ async def serving(page: dict[str, bytes]) -> AsyncGenerator[Service]:
         _publish(directory, page)
         async with ScriptedProvider() as provider, DevStack(isolated=True, env=_env(directory, provider)) as stack:
             ports = [int(url.rpartition(":")[2]) for url in stack.nodes.values()]
-            # One request for each connection, so that the wire can count the bytes of a response.
             lines = f"types {{ text/html html; text/javascript js; }} location {FOLDER}/ {{ root {directory}; }}"
-            async with Nginx(ports, http="keepalive_timeout 0;", server=lines) as front, Wire(front.port) as wire:
+            async with Nginx(ports, http=_HTTP, server=lines + _ADD_KEY) as front, Wire(front.port) as wire:
                 yield Service(stack, wire, provider)
 
 

@@ -6,8 +6,6 @@ what the clients do.
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from tests.clients.clients import CLIENTS, Client, Stage
@@ -15,11 +13,13 @@ from tests.clients.golden import GoldenServer, frames, whole
 from tests.clients.judge import complaints, silent
 from tests.clients.left import Ask
 from tests.clients.outcomes import outcome
-from tests.clients.wire import Plan, Wire, close, reset
+from tests.clients.wire import Plan, Wire, close
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="session")]
 
-_EACH = pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS.keys())
+# What is sync reads the same bytes in the same way.
+_CLIENTS = {name: client for name, client in CLIENTS.items() if not name.endswith("-sync")}
+_EACH = pytest.mark.parametrize("client", _CLIENTS.values(), ids=_CLIENTS.keys())
 SILENT = {
     "openai-py-chat",
     "openai-py-chat-helper",
@@ -51,27 +51,6 @@ async def test_a_golden_stream_gives_what_the_table_says(
     assert complaints(left, expected, whole(client.wire, scenario)) == []
 
 
-@pytest.mark.parametrize("how", [reset, close], ids=["reset", "closed"])
-@_EACH
-async def test_a_cut_is_an_error_or_nothing_at_all(
-    client: Client, how: object, stage: Stage, golden_wire: Wire
-) -> None:
-    """Cut at a random byte before the end: whoever can't resume says so; who can is left with the whole."""
-    golden_wire.plans.append(Plan(random.randrange(1, _end(client.wire)), reset if how is reset else close))
-    left = await client.run(stage, _ask(golden_wire, "text"))
-    assert complaints(left, outcome(client.name, "cut"), whole(client.wire, "text")) == []
-
-
-@_EACH
-async def test_cut_twice_the_recipe_gives_the_whole(client: Client, stage: Stage, golden_wire: Wire) -> None:
-    """What docs/clients.md says an application has to do is enough."""
-    for _ in range(2):
-        golden_wire.plans.append(Plan(random.randrange(1, _end(client.wire)), random.choice([reset, close])))
-    left = await client.run(stage, _ask(golden_wire, "text", resume=True))
-    assert complaints(left, outcome(client.name, "again"), whole(client.wire, "text")) == []
-    assert not golden_wire.plans
-
-
 @_EACH
 async def test_a_clean_end_in_the_middle_deceives_them(
     client: Client, stage: Stage, golden: GoldenServer, golden_wire: Wire
@@ -80,7 +59,7 @@ async def test_a_clean_end_in_the_middle_deceives_them(
     made = frames(client.wire, "text")
     golden.keep, golden.end = next(n for n, frame in enumerate(made, 1) if b'"Hel"' in frame), "clean"
     left = await client.run(stage, _ask(golden_wire, "text"))
-    assert silent(left, whole(client.wire, "text")) == (client.name.removesuffix("-sync") in SILENT), left
+    assert silent(left, whole(client.wire, "text")) == (client.name in SILENT), left
 
 
 async def test_an_id_counts_as_read_before_its_event_has_come(stage: Stage, golden_wire: Wire) -> None:
@@ -93,8 +72,3 @@ async def test_an_id_counts_as_read_before_its_event_has_come(stage: Stage, gold
     golden_wire.plans.append(Plan(before + made[2].index(b"data:") + 10, close))
     left = await CLIENTS["fetch-event-source"].run(stage, _ask(golden_wire, "text", resume=True))
     assert left.text == "Hello"
-
-
-def _end(wire: str) -> int:
-    """Bytes of a chunked body that are less than all the text."""
-    return sum(len(frame) for frame in frames(wire, "text")[:-3])

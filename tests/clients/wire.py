@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 from collections import deque
@@ -18,6 +19,7 @@ from typing import Self
 _CHUNK = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _HEAD_END = b"\r\n\r\n"
+_FRAMING = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")
 
 
 @dataclass
@@ -30,6 +32,8 @@ class Exchange:
     body: int = 0
     """Bytes of the answer's body that have been passed on, framing of chunks included."""
     cut: bool = False
+    deaf: bool = False
+    """The client is out of reach, and nobody knows: what is still to come is lost, and then its connection is reset."""
 
     @property
     def line(self) -> str:
@@ -81,10 +85,27 @@ Trouble = Callable[[Exchange], Awaitable[None] | None]
 
 @dataclass
 class Plan:
-    """What happens to the next stream when ``after`` bytes of its body have passed."""
+    """What happens to the next stream when ``after`` bytes of its body have passed, or before that ``mark``."""
 
     after: int
     trouble: Trouble
+    mark: bytes = b""
+
+    def kept(self, passed: int, body: bytes, seen: bytes) -> int | None:
+        """How much of ``body`` passes before the trouble; ``None`` = not time yet. ``seen``: all, and ``body``."""
+        if passed + len(body) >= self.after:
+            return self.after - passed
+        # Chunks of HTTP may divide the mark; a stream of events itself has no carriage return.
+        return len(body) if self.mark and self.mark in _FRAMING.sub(b"", seen) else None
+
+
+async def _happen(trouble: Trouble, exchange: Exchange, source: asyncio.StreamReader) -> None:
+    what = trouble(exchange)
+    if what is not None:
+        await what
+    if exchange.deaf:
+        await source.read(-1)
+        exchange.reset()
 
 
 async def reset(exchange: Exchange) -> None:
@@ -97,6 +118,17 @@ async def close(exchange: Exchange) -> None:
     exchange.close()
 
 
+async def lose_the_rest(exchange: Exchange) -> None:
+    """A plan's trouble: the whole answer is sent, and its rest does not arrive."""
+    exchange.deaf = True
+
+
+async def refuse(exchange: Exchange) -> None:
+    """An early trouble: whoever is in between answers 503."""
+    exchange.client.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    exchange.close()
+
+
 @dataclass
 class Wire:
     """An async context manager that listens on the loopback and passes everything on to ``target``."""
@@ -105,6 +137,8 @@ class Wire:
     """The port behind."""
     plans: deque[Plan] = field(default_factory=deque[Plan])
     """One for each stream to come, in turn."""
+    early: deque[Trouble] = field(default_factory=deque[Trouble])
+    """The same, before the client has been told anything."""
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     port: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
@@ -113,6 +147,15 @@ class Wire:
     def url(self) -> str:
         """The address to give to a client."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def told(self) -> str:
+        """What has passed, for whoever reads of a failure."""
+        return "\n".join(
+            f"{exchange.line} -> {exchange.status} {exchange.header('x-rejoinder-node')} "
+            f"{exchange.header('x-generation-id')} {exchange.body} B{' cut' * exchange.cut}"
+            for exchange in self.exchanges
+        )
 
     @property
     def streams(self) -> list[Exchange]:
@@ -134,6 +177,8 @@ class Wire:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also where it is cancelled before it has begun.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         exchange = Exchange(writer)
@@ -178,21 +223,26 @@ class Wire:
                 break
             head += data
         exchange.head, _, body = head.partition(_HEAD_END)
-        plan = self.plans.popleft() if exchange.streams and self.plans else None
+        # What has no id is no answer: useChat is told so that nothing runs.
+        answers = exchange.streams and exchange.header("x-generation-id")
+        if answers and self.early:
+            await _happen(self.early.popleft(), exchange, source)
+            return
+        plan = self.plans.popleft() if answers and self.plans else None
         exchange.client.write(head[: len(head) - len(body)])
-        while True:
-            if plan is not None and exchange.body + len(body) >= plan.after:
-                kept, body = body[: plan.after - exchange.body], body[plan.after - exchange.body :]
-                await self._pass(exchange, kept)
-                trouble, plan = plan.trouble(exchange), None
-                if trouble is not None:
-                    await trouble
-                if exchange.cut:
-                    return
+        seen = body
+        while not exchange.cut:
+            kept = plan.kept(exchange.body, body, seen) if plan is not None else None
+            if plan is not None and kept is not None:
+                await self._pass(exchange, body[:kept])
+                body, happens, plan = body[kept:], plan.trouble, None
+                await _happen(happens, exchange, source)
+                continue
             await self._pass(exchange, body)
             body = await source.read(_CHUNK)
             if not body:
                 return
+            seen += body if plan is not None else b""
 
     async def _pass(self, exchange: Exchange, data: bytes) -> None:
         exchange.client.write(data)

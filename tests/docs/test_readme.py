@@ -48,7 +48,7 @@ async def test_the_examples_do_what_the_documents_say(group: list[Block], tmp_pa
 @pytest.mark.parametrize("language", ["python", "js"])
 async def test_the_clients_survive_cuts(language: str, tmp_path: Path) -> None:
     """While the example reads, every connection is reset, twice; it still gets the whole answer."""
-    (example,) = (block for block in all_blocks() if block.document == "README.md" and block.language == language)
+    (example,) = (block for block in all_blocks() if block.document == "README.md" and block.group == language)
     async with DevStack(isolated=True) as stack, Balancer([_backend(stack.url)]) as wire:
         shell = Shell(tmp_path, _address(wire.url))
         running = asyncio.ensure_future(asyncio.to_thread(shell.run, example))

@@ -1,6 +1,6 @@
 import { EventSource } from "eventsource";
 import { TOOL } from "./left.mjs";
-import { KINDS, left, submission, take } from "./native.mjs";
+import { follow, left, submission } from "./native.mjs";
 
 // Submit, then follow; the header comes in by the package's own `fetch` option.
 export async function events(args) {
@@ -17,20 +17,5 @@ export async function events(args) {
   const source = new EventSource(`${args.base}/v1/generations/${record.id}/events`, {
     fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } }),
   });
-  return await new Promise((resolve) => {
-    for (const kind of KINDS)
-      source.addEventListener(kind, (event) => {
-        if (!take(got, kind, JSON.parse(event.data))) return;
-        source.close();
-        resolve(got);
-      });
-    source.onerror = (error) => {
-      if (source.readyState !== EventSource.CLOSED) {
-        got.resumed += 1;
-        return;
-      }
-      got.error = { type: "closed", message: String(error.message ?? error.code) };
-      resolve(got);
-    };
-  });
+  return await follow(got, source);
 }

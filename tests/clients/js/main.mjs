@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import * as ai from "./ai.mjs";
 import * as anthropic from "./anthropic.mjs";
 import * as eventsource from "./eventsource.mjs";
+import * as journeys from "./journeys.mjs";
 import * as openai from "./openai.mjs";
 
 const CLIENTS = {
@@ -16,6 +17,7 @@ const CLIENTS = {
   "ai-openai-responses": ai.responses,
   "ai-anthropic": ai.messages,
   eventsource: eventsource.events,
+  ...journeys,
 };
 
 async function answer(line) {

@@ -40,4 +40,23 @@ export function submission({ model, prompt, tools }, tool) {
   });
 }
 
+// An EventSource, the browser's own or the package, from its first event to its last.
+export const follow = (got, source) =>
+  new Promise((resolve) => {
+    for (const kind of KINDS)
+      source.addEventListener(kind, (event) => {
+        if (!take(got, kind, JSON.parse(event.data))) return;
+        source.close();
+        resolve(got);
+      });
+    source.onerror = (error) => {
+      if (source.readyState !== source.CLOSED) {
+        got.resumed += 1;
+        return;
+      }
+      got.error = { type: "closed", message: String(error.message ?? error.code) };
+      resolve(got);
+    };
+  });
+
 export { described, left };

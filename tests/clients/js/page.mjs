@@ -2,22 +2,29 @@
 import { useChat } from "@ai-sdk/react";
 import { WorkflowChatTransport } from "@ai-sdk/workflow/client";
 import { fetchEventSource } from "@microsoft/fetch-event-source";
-import { DefaultChatTransport } from "ai";
+import { DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } from "ai";
 import { createElement, useEffect } from "react";
 import { createRoot } from "react-dom/client";
 import { TOOL } from "./left.mjs";
-import { left, submission, take } from "./native.mjs";
+import { follow, left, submission, take } from "./native.mjs";
 
 const TRANSPORTS = { "usechat-default": DefaultChatTransport, "usechat-workflow": WorkflowChatTransport };
 
-function Chat({ client, chat, args }) {
+function Chat({ client, chat, args, kept }) {
   const transport = new TRANSPORTS[client]({
     api: "/v1/ui/chat",
     headers: { Authorization: `Bearer ${args.key}` },
     body: body(args),
     ...(client === "usechat-workflow" ? prepared(args) : {}),
   });
-  const state = useChat({ id: chat, resume: true, transport, onFinish: (end) => (window.ended = end) });
+  const state = useChat({
+    id: chat,
+    messages: kept ?? [],
+    resume: true,
+    transport,
+    onFinish: (end) => (window.ended = end),
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
+  });
   useEffect(() => {
     window.chat = state;
     if (window.statuses.at(-1) !== state.status) window.statuses.push(state.status);
@@ -33,23 +40,38 @@ function body({ model, tools }) {
 function prepared(args) {
   const headers = { Authorization: `Bearer ${args.key}` };
   return {
-    prepareSendMessagesRequest: ({ messages }) => ({ headers, body: { messages, ...body(args) } }),
+    prepareSendMessagesRequest: ({ id, messages }) => ({ headers, body: { id, messages, ...body(args) } }),
     prepareReconnectToStreamRequest: () => ({ headers }),
   };
 }
 
-// Puts useChat on the page. With `args.chat` it takes up that chat: a reload in the middle of an answer.
-window.mount = (client, args) => {
+// Puts useChat on the page. With `args.chat` it takes up that chat: a reload in the middle of an answer; `kept`: what
+// the application has of it.
+window.mount = (client, args, kept) => {
   const chat = args.chat ?? crypto.randomUUID();
   window.chat = undefined;
   window.ended = undefined;
   window.statuses = [];
   const root = createRoot(document.body.appendChild(document.createElement("div")));
-  root.render(createElement(Chat, { client, chat, args }));
+  root.render(createElement(Chat, { client, chat, args, kept }));
   return chat;
 };
 
-window.send = (prompt) => void window.chat.sendMessage({ text: prompt });
+window.send = (prompt) => {
+  window.ended = undefined;
+  void window.chat.sendMessage({ text: prompt });
+};
+
+// The page runs the tools that the answer asks for; with the last result the next question goes out by itself.
+window.runTools = () => {
+  window.ended = undefined;
+  for (const { type, toolName, toolCallId, input } of window.chat.messages.at(-1).parts.filter(isCall))
+    void window.chat.addToolOutput({ tool: toolName ?? type.slice(5), toolCallId, output: `sunny in ${input.city}` });
+};
+
+function isCall({ type }) {
+  return type === "dynamic-tool" || type.startsWith("tool-");
+}
 
 // What the person sees now.
 window.look = () => {
@@ -58,8 +80,8 @@ window.look = () => {
   for (const part of messages.filter(({ role }) => role === "assistant").flatMap(({ parts }) => parts)) {
     if (part.type === "text") got.text += part.text;
     else if (part.type === "reasoning") got.reasoning += part.text;
-    else if (part.type === "dynamic-tool" || part.type.startsWith("tool-"))
-      got.tools.push({ name: part.toolName ?? part.type.slice(5), arguments: JSON.stringify(part.input) });
+    else if (isCall(part))
+      got.tools.push({ name: part.toolName ?? part.type.slice(5), arguments: JSON.stringify(part.input ?? null) });
   }
   const answers = messages.filter(({ role }) => role === "assistant").length;
   return { ...got, answers, reason: window.ended?.finishReason ?? null };
@@ -102,4 +124,18 @@ window.fetchEventSource = async (args) => {
     got.error = { type: error.name, message: error.message };
   }
   return { ...got, resumed: Math.max(0, opened - 1) };
+};
+
+// The browser's own EventSource, which sends no key: who stands before the service adds it.
+window.eventSource = async (args) => {
+  const got = left();
+  const made = await fetch("/v1/generations", {
+    method: "POST",
+    headers: { Authorization: `Bearer ${args.key}`, "Content-Type": "application/json" },
+    body: submission(args, TOOL),
+  });
+  if (!made.ok) throw new Error(`${made.status} ${await made.text()}`);
+  const { id, links } = await made.json();
+  got.id = id;
+  return await follow(got, new EventSource(links.events));
 };
