@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -100,7 +101,7 @@ async def test_a_page_goes_on(block: Block, stage: Stage, service: Service, tmp_
             return await page.evaluate("document.body.textContent") == whole("text").text
 
         await wait_until(shown, _PATIENCE_S)
-    assert (service.provider.calls, len(service.wire.plans)) == (["text"], 0)
+    assert (service.provider.calls, len(service.wire.plans)) == (["text"], 0), service.wire.told
 
 
 def _as_script(code: str) -> str:
@@ -114,7 +115,8 @@ def _as_script(code: str) -> str:
 @pytest.mark.parametrize("block", _with("ts", "useAnswer"))
 async def test_a_chat_goes_on(block: Block, stage: Stage, service: Service, tmp_path: Path) -> None:
     """By itself, or when the person comes back to the tab."""
-    script = await bundle(_code(block, service) + _MOUNT, tmp_path, "browser")
+    mount = _MOUNT.replace("a chat", f"a chat {uuid.uuid4()}")
+    script = await bundle(_code(block, service) + mount, tmp_path, "browser")
     async with _page(stage, service, script) as page:
         await page.wait_for_load_state("networkidle")
         service.plan(reset)
@@ -126,4 +128,4 @@ async def test_a_chat_goes_on(block: Block, stage: Stage, service: Service, tmp_
             return "".join(await page.evaluate(_TEXT)) == whole("text").text
 
         await wait_until(shown, _PATIENCE_S)
-    assert (service.provider.calls, len(service.wire.plans)) == (["text"], 0)
+    assert (service.provider.calls, len(service.wire.plans)) == (["text"], 0), service.wire.told
