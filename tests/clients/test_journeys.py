@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.clients import journeys_py
@@ -15,6 +16,7 @@ from tests.clients.outcomes import outcome
 from tests.clients.service import Service
 from tests.clients.upstream import CALLS, whole
 from tests.clients.wire import Exchange, refuse, reset
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="session")]
 
@@ -75,6 +77,16 @@ async def test_a_retry_joins_what_a_dead_node_began(name: str, stage: Stage, ser
     left = await CLIENTS[name].run(stage, _ask(service))
     assert complaints(left, outcome(name, "text"), whole("text")) == [], service.wire.told
     assert service.provider.calls == ["text"]
+
+
+@pytest.mark.parametrize(("key", "calls"), [(False, 2), (True, 1)], ids=["no-key", "key"])
+async def test_the_ai_sdk_needs_a_key_to_join(key: bool, calls: int, stage: Stage, service: Service) -> None:
+    """It tries again like the others and does not say so: without a key that is another question."""
+    service.wire.early.append(refuse)
+    left = await CLIENTS["ai-openai-chat"].run(stage, msgspec.structs.replace(_ask(service), resume=key))
+    assert complaints(left, outcome("ai-openai-chat", "text"), whole("text")) == [], service.wire.told
+    await wait_until(lambda: len(service.provider.calls) >= calls)
+    assert service.provider.calls == ["text"] * calls
 
 
 @pytest.mark.parametrize("journey", ["openai-py-chains", "openaiChains"])

@@ -129,6 +129,23 @@ async def test_a_stop_cancels(client: str, stage: Stage, service: Service) -> No
 
 
 @_BOTH
+async def test_the_sdks_own_stop_only_looks_away(client: str, stage: Stage, service: Service) -> None:
+    """`chat.stop()` closes the stream; the answer goes on, and `chat.resumeStream()` shows all of it."""
+    (mark,) = service.provider.hold(1)
+    async with _window(stage) as context:
+        chat = await _asked(context, client, service)
+        await _shows(chat, mark.decode())
+        await chat.page.evaluate("() => window.chat.stop()")
+        assert (await chat.settled(_PATIENCE_S)).text != whole("text").text
+        assert (await service.get(f"/v1/generations/{_generation(service)}"))["status"] == "running"
+        service.provider.release()
+        await chat.page.evaluate("() => ((window.ended = undefined), void window.chat.resumeStream())")
+        left = await chat.settled(_PATIENCE_S)
+    assert (left.text, left.answers, left.finish) == (whole("text").text, 1, "ready"), service.wire.told
+    assert service.provider.calls == ["text"]
+
+
+@_BOTH
 async def test_leaving_the_page_stops_nothing(client: str, stage: Stage, service: Service) -> None:
     """The tab is closed in the middle; the answer is finished and kept."""
     (mark,) = service.provider.hold(1)
