@@ -71,7 +71,8 @@ ways: $(DEV) ## The suites of broker and faults without the fast path, and witho
 	@REJOINDER_LIVE=poll $(PYTEST) $(LOAD) -q -m "not notices" tests/integration tests/faults
 
 coverage: $(DEV) ## Branches of broker/ that the tests reach: at least 98 %
-	@$(PYTEST) $(LOAD) -q tests/unit tests/broker tests/integration tests/contracts tests/faults tests/api --cov=broker --cov-branch \
+	@$(PYTEST) $(LOAD) -q tests/unit tests/broker tests/dialects tests/integration tests/contracts tests/faults tests/api \
+		tests/providers/test_requests.py tests/providers/test_responses_request.py --cov=broker --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=98
 
 contract: $(DEV) ## The black-box HTTP suite, and a fuzz over the OpenAPI schema
