@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
@@ -23,14 +22,14 @@ from api.formats.folded import Folded
 from api.handover import HandOver
 from api.node import Node, TheNode
 from api.openapi_compat import UI_CHAT, UI_STOP, UI_STREAM
-from api.stream_response import EventStream, Source
+from api.stream_response import EventStream
 from api.streams import LOOKUP_S, open_source
 from broker.dialects.ui import from_ui
 from broker.errors import GenerationNotFound, InvalidPosition, LogExpired, LogUnavailable
 from broker.jobs import life_ms
 from broker.position import START, Cursor
 from broker.submission import Submission
-from broker.tail_items import Batch, Live, TailItem, Viewer
+from broker.tail_items import Batch, Live
 
 router = APIRouter(prefix="/v1/ui/chat", tags=["ai-sdk"])
 
@@ -171,22 +170,14 @@ def _stream(
     source = open_source(node.broker, generation, at, reader, tenant=tenant, points=node.points)
     said = {"x-generation-id": generation, "x-workflow-run-id": generation, **(headers or {})}
     raw = [(name.encode(), value.encode()) for name, value in said.items()]
-    return HandOver(EventStream(_settling(node, generation, source), reader, node.terms, headers=raw))
 
-
-def _settling(node: Node, generation: str, source: Source) -> Source:
-    """The same, and when all of it has been written, that is noted."""
-
-    async def items(viewer: Viewer | None) -> AsyncGenerator[TailItem, None]:
-        async with aclosing(source(viewer)) as inner:
-            async for item in inner:
-                yield item
+    async def settle() -> None:
         # Without the note the answer is shown once more to a page that comes back: no reason to keep this one waiting.
         with contextlib.suppress(LogUnavailable, TimeoutError):
             async with asyncio.timeout(LOOKUP_S):
                 await node.broker.chats.settle(generation)
 
-    return items
+    return HandOver(EventStream(source, reader, node.terms, headers=raw, delivered=settle))
 
 
 def _named(ignored: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -53,15 +53,18 @@ class EventStream:
     """An ASGI app that answers one request with the items of ``source``, written in ``fmt``.
 
     ``held`` = the log could not be asked yet: say so with a heartbeat at once, and let ``source`` wait for it.
+    ``delivered`` is called once the whole stream has reached the other side's machine; never where it has not.
     """
 
     __slots__ = (
         "_begun",
+        "_delivered",
         "_ended",
         "_format",
         "_framed",
         "_headers",
         "_held",
+        "_left",
         "_slow",
         "_source",
         "_task",
@@ -72,12 +75,24 @@ class EventStream:
         "touched",
     )
 
-    def __init__(self, source: Source, fmt: Format, terms: Terms, *, headers: Headers, held: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        fmt: Format,
+        terms: Terms,
+        *,
+        headers: Headers,
+        held: bool = False,
+        delivered: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._source = source
         self._format = fmt
         self._terms = terms
         self._headers = [*stream_headers(fmt), *fmt.headers, *headers]
         self._held = held
+        self._delivered = delivered
+        self._left = False
+        """The reader has gone."""
         self._task: asyncio.Task[object] | None = None
         self._why: str | None = None
         self._wire: Wire | None = None
@@ -136,7 +151,7 @@ class EventStream:
             else:
                 reason = await self._watched(wire, receive)
             if reason is None:
-                await wire.end()
+                await self._conclude(wire)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._why is None or task is None or task.uncancel() > 0:
@@ -145,6 +160,12 @@ class EventStream:
         except Stalled:
             return "stalled"
         return reason
+
+    async def _conclude(self, wire: Wire) -> None:
+        """End the body; before that, where somebody wants to know, see whether it has arrived."""
+        if self._delivered is not None and await wire.taken() and not self._left:
+            await self._delivered()
+        await wire.end()
 
     async def _watched(self, wire: Wire, receive: Receive) -> str | None:
         """The same on a server that tells of the reader's going only to who waits for it."""
@@ -161,6 +182,7 @@ class EventStream:
         self._gone()
 
     def _gone(self) -> None:
+        self._left = True
         self.stop(_GONE)
 
     async def _pump(self, wire: Wire) -> str | None:

@@ -18,6 +18,11 @@ EXTENSION = "rejoinder.connection"
 WRITE_LIMIT = 64 * 1024
 """Bytes after which frames go into a write of their own: with the transport's buffer, what one reader can cost."""
 
+TAKEN_S = 5.0
+"""How long the end of a stream may be on its way before it counts as not delivered."""
+_ACKNOWLEDGED_S = 0.01
+"""Between two looks at what is not acknowledged yet: the kernel tells nobody."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -125,6 +130,15 @@ class Wire:
             await self._send_slowly(message)
         finally:
             self.busy = False
+
+    async def taken(self) -> bool:
+        """Whether the other side's machine, or a proxy's, acknowledges in time all that was written."""
+        until = asyncio.get_running_loop().time() + TAKEN_S
+        while self._unsent() > 0:
+            if asyncio.get_running_loop().time() >= until:
+                return False
+            await asyncio.sleep(_ACKNOWLEDGED_S)
+        return True
 
     async def end(self) -> None:
         """End the body cleanly."""

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from api.protocol import in_kernel
 from broker.events import TextDelta
 from tests.api.conftest import MakeClient, RunningNode, StartNode
 from tests.api.fake_door import FakeDoor
@@ -140,6 +141,24 @@ async def test_a_reader_who_was_cut_off_before_the_end_leaves_it_to_be_fetched(
     door.append(generation, *WHOLE)
     assert door.chats.settled == set()
     assert text(await read(node, f"{PATH}/stream")) == "Hello"
+    assert door.chats.settled == {generation}
+
+
+async def test_an_end_that_never_arrived_is_there_to_be_fetched(start_node: StartNode, door: FakeDoor) -> None:
+    """It was written, into the buffers of a connection whose other side had stopped taking anything."""
+    node = await start_node()
+    generation = await asked(node, door)
+    async with RawClient(node.port, receive_buffer=2048) as client:
+        await client.get(f"{PATH}/stream")
+        await client.read_until(b'"start"')
+        client.pause()
+        door.append(generation, STARTED, TextDelta(0, "x" * 40_000), DONE)
+        transport = node.connection.transport
+        await wait_until(lambda: transport.get_write_buffer_size() + in_kernel(transport) > 20_000)
+        await wait_until(lambda: door.reading == 0)
+    await wait_until(lambda: node.metrics.viewers == 0)
+    assert door.chats.settled == set()
+    assert text(await read(node, f"{PATH}/stream")) == "x" * 40_000
     assert door.chats.settled == {generation}
 
 
