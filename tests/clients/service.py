@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import sys
 import tempfile
 import urllib.request
@@ -20,6 +21,7 @@ from tests.clients.left import Ask
 from tests.clients.upstream import ScriptedProvider
 from tests.clients.wire import Exchange, Plan, Trouble, Wire
 from tests.support.nginx import Nginx
+from tests.support.waiting import wait_until
 
 KEY = Ask("", "").key
 _SETTINGS = {"API_KEYS": f"team:{KEY}", "HEARTBEAT_S": "0.2", "LEASE_S": "2"}
@@ -38,23 +40,32 @@ class Service:
     wire: Wire
     provider: ScriptedProvider
 
-    def plan(self, *troubles: Trouble, reach: int = 0) -> None:
+    def plan(self, *troubles: Trouble, reach: int = 0, noticed: bool = False) -> None:
         """A trouble for each stream to come, and after each the model has still more to say.
 
-        At a random byte below ``reach``, or when all that the model has said until then has passed.
+        At a random byte below ``reach``, or when all that the model has said until then has passed. ``noticed``: the
+        model goes on only when the nodes know that the reader has gone: what nginx has taken counts as delivered.
         """
         for mark, trouble in zip(self.provider.hold(len(troubles)), troubles, strict=True):
             after = random.randrange(1, reach) if reach else sys.maxsize
-            self.wire.plans.append(Plan(after, self._and_on(trouble), mark))
+            self.wire.plans.append(Plan(after, self._and_on(trouble, noticed=noticed), mark))
 
-    def _and_on(self, trouble: Trouble) -> Trouble:
+    def _and_on(self, trouble: Trouble, *, noticed: bool) -> Trouble:
         async def both(exchange: Exchange) -> None:
             happens = trouble(exchange)
             if happens is not None:
                 await happens
+            if noticed:
+                exchange.leave()
+                await wait_until(self._unwatched, 10)
             self.provider.release()
 
         return both
+
+    async def _unwatched(self) -> bool:
+        """Whether no node serves a stream."""
+        pages = [await asyncio.to_thread(_metrics, url) for url in self.stack.nodes.values()]
+        return not any(_VIEWERS.search(page) for page in pages)
 
     async def calm(self) -> None:
         """Both nodes are up, and nothing is left of the test before."""
@@ -84,6 +95,14 @@ class Service:
     async def ended(self, generation: str) -> Any:
         """The record of a generation that has ended; waits for that."""
         return await self.get(f"/v1/generations/{generation}?wait=30")
+
+
+_VIEWERS = re.compile(r"^rejoinder_stream_viewers [1-9]", re.MULTILINE)
+
+
+def _metrics(url: str) -> str:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
+        return response.read().decode()
 
 
 def _request(url: str, method: str, body: Any) -> Any:

@@ -32,6 +32,8 @@ class Exchange:
     body: int = 0
     """Bytes of the answer's body that have been passed on, framing of chunks included."""
     cut: bool = False
+    target: asyncio.StreamWriter | None = None
+    """The way to the server, once there is one."""
     deaf: bool = False
     """The client is out of reach, and nobody knows: what is still to come is lost, and then its connection is reset."""
 
@@ -65,6 +67,11 @@ class Exchange:
         with contextlib.suppress(OSError, AttributeError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.client.transport.abort()
+
+    def leave(self) -> None:
+        """The server sees that nobody reads any more."""
+        if self.target is not None:
+            self.target.transport.abort()
 
     def close(self) -> None:
         """The client sees its connection closed in the middle of a chunked body."""
@@ -187,6 +194,7 @@ class Wire:
         except OSError:
             exchange.reset()
             return
+        exchange.target = target
         asking = asyncio.ensure_future(self._up(exchange, reader, target))
         try:
             await self._down(exchange, answers)
