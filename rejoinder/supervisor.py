@@ -52,6 +52,7 @@ class Child:
         self._on_note = on_note
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._process: asyncio.subprocess.Process | None = None
+        self._killed = False
         self._stopping = False
         self.starts = 0
         """How often it was started."""
@@ -79,7 +80,9 @@ class Child:
             code = await self._run_once()
             if self._stopping:
                 return
-            quick_deaths = quick_deaths + 1 if loop.time() - started < _QUICK_S else 0
+            # A death by our own hand says nothing of whether it can run.
+            quick = loop.time() - started < _QUICK_S and not self._killed
+            quick_deaths, self._killed = quick_deaths + 1 if quick else 0, False
             if code == _USAGE or quick_deaths >= _MAX_QUICK_DEATHS:
                 raise ChildFailed(f"{self.name} can't run ({_ending(code)}):\n{self.last_words}")
             self._on_note(f"{self.name} died ({_ending(code)}), starting it again")
@@ -101,6 +104,7 @@ class Child:
 
     def kill(self) -> None:
         """End it as a crash would; it is started again."""
+        self._killed = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -45,6 +45,19 @@ async def test_a_child_that_is_killed_is_started_again_with_a_note() -> None:
     assert heard.child.pid is None
 
 
+async def test_a_child_may_be_killed_as_often_as_somebody_likes() -> None:
+    """That says nothing of whether it can run."""
+    heard = Heard(WAITS)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(heard.child.run())
+        for starts in range(1, 7):
+            await wait_until(lambda count=starts: len(heard.lines) == count)
+            heard.child.kill()
+        await wait_until(lambda: len(heard.lines) == 7)
+        await heard.child.stop(5)
+    assert heard.child.starts == 7
+
+
 async def test_a_child_that_ignores_sigterm_is_killed_after_its_grace() -> None:
     """Nothing is left behind."""
     heard = Heard(DEAF)

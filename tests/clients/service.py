@@ -24,7 +24,7 @@ from tests.support.nginx import Nginx
 from tests.support.waiting import wait_until
 
 KEY = Ask("", "").key
-_SETTINGS = {"API_KEYS": f"team:{KEY}", "HEARTBEAT_S": "0.2", "LEASE_S": "2"}
+_SETTINGS = {"API_KEYS": f"team:{KEY}", "HEARTBEAT_S": "0.2", "LEASE_S": "10"}
 # One request for each connection, so that the wire can count the bytes of a response. The key for a browser's
 # EventSource, which can't send one, is added here.
 _HTTP = rf"""keepalive_timeout 0;
