@@ -57,12 +57,12 @@ class Service:
                 await happens
             if noticed:
                 exchange.leave()
-                await wait_until(self._unwatched, 10)
+                await wait_until(self.unwatched, 10)
             self.provider.release()
 
         return both
 
-    async def _unwatched(self) -> bool:
+    async def unwatched(self) -> bool:
         """Whether no node serves a stream."""
         pages = [await asyncio.to_thread(_metrics, url) for url in self.stack.nodes.values()]
         return not any(_VIEWERS.search(page) for page in pages)
