@@ -132,6 +132,7 @@ async def test_pages_of_this_node_and_of_configured_origins_may(start_node: Star
     for origin in (f"http://127.0.0.1:{node.port}", "https://app.example"):
         async with open_socket(node.port, origin=origin) as client:
             await client.barrier()
+            assert client.connection.subprotocol == "rejoinder.v1"
 
 
 async def test_a_plain_get_is_told_what_it_is(start_node: StartNode) -> None:

@@ -24,9 +24,11 @@ def _of(language: str) -> list[Block]:
 @pytest.mark.parametrize("block", _of("py"), ids=str)
 def test_python_imports_what_there_is(block: Block) -> None:
     """It parses, and every name it imports is there."""
+    found: dict[str, object] = {}
     for node in ast.walk(ast.parse(block.code)):
         if isinstance(node, ast.ImportFrom | ast.Import):
-            exec(ast.unparse(node), {})
+            exec(ast.unparse(node), found)
+            assert {name.asname or name.name.partition(".")[0] for name in node.names} <= found.keys()
 
 
 @pytest.mark.parametrize("block", _of("ts"), ids=str)
