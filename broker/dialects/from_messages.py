@@ -140,16 +140,17 @@ def _thinking(thinking: Node | None, config: Node | None, options: dict[str, Any
 
 def _reasoning(node: Node, effort: str | None) -> dict[str, Any]:
     fields = node.fields()
-    kind = fields.need("type").word(("enabled", "adaptive", "disabled", "between_tools"))
+    named = fields.need("type")
+    kind = named.word(("enabled", "adaptive", "disabled", "between_tools"))
     reasoning: dict[str, Any] = {}
     if kind == "enabled":
         budget = fields.need("budget_tokens").number()
-        named = next((word for most, word in EFFORT_OF_BUDGET if budget <= most), "high")
-        reasoning = {"effort": effort or named, "budget_tokens": budget}
+        meant = next((word for most, word in EFFORT_OF_BUDGET if budget <= most), "high")
+        reasoning = {"effort": effort or meant, "budget_tokens": budget}
     elif kind == "disabled":
         reasoning = {"effort": "none"}
     elif kind == "between_tools" and node.vendor != "anthropic":
-        fields.hint("type")
+        named.ignore()
     if node.vendor == "anthropic":
         fields.skip("display")
     fields.hint("display", "summarized")
