@@ -10,9 +10,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PYTEST := $(BIN)/python -m pytest
 # Three on two cores: many tests wait for timeouts of servers rather than for the processor.
 LOAD := -n 3 --dist worksteal
+# Some machines forbid it, and then each of the many processes that the tests start compiles all of our code again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev fmt lint types test examples ways coverage contract browser clients chaos golden bench bench-smoke bench-curves cuts docs check lock clean
+.PHONY: help setup demo dev fmt lint types test commands ways coverage contract browser clients chaos golden bench bench-smoke bench-curves cuts docs check lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -64,10 +66,10 @@ types: $(DEV) ## Check types, strictly, in source and tests
 	@$(BIN)/pyright --project pyproject.toml
 
 test: $(DEV) ## The fast suite
-	@$(PYTEST) $(LOAD) -q -m "not docs and not chaos and not contract and not browser and not clients"
+	@$(PYTEST) $(LOAD) -q -m "not commands and not chaos and not contract and not browser and not clients"
 
-examples: $(DEV) ## Every command and example of the documents, as it stands there
-	@$(PYTEST) $(LOAD) -q -m docs
+commands: $(DEV) ## The commands as processes, and all that the documents say, as it stands there
+	@$(PYTEST) $(LOAD) -q -m commands
 
 ways: $(DEV) ## The suites of broker and faults without the fast path, and without notices
 	@REJOINDER_LIVE=plain $(PYTEST) $(LOAD) -q tests/broker tests/integration tests/faults
@@ -112,7 +114,7 @@ cuts: $(DEV) ## Cut every format behind every frame of ten thousand generated lo
 docs: $(RUNTIME) ## Write the generated documents anew
 	@$(BIN)/python docs/generate.py
 
-check: lint types test examples ways coverage contract browser clients chaos bench-smoke ## Exactly what CI runs
+check: lint types test commands ways coverage contract browser clients chaos bench-smoke ## Exactly what CI runs
 
 lock: $(DEV) ## Compile the locks from pyproject.toml
 	@$(BIN)/pip-compile -q --upgrade --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \

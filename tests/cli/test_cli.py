@@ -18,6 +18,8 @@ from rejoinder.exits import ExitCode
 from rejoinder.ports import free_port
 from tests.cli.stub import HANG, RESET, Stub, as_json, completed, frame, problem, record, started, stream, text
 
+pytestmark = pytest.mark.commands
+
 COMMAND = (sys.executable, "-m", "rejoinder")
 ANSWER = stream(started(1), text(2, "Hel\x1blo"), completed(3))
 

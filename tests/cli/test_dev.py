@@ -27,7 +27,7 @@ from tests.cli.test_cli import environment, run
 from tests.cli.test_embedded import is_alive
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.commands, pytest.mark.slow]
 
 
 def good_run() -> Run:

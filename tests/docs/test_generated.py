@@ -14,8 +14,6 @@ from broker.record import Record
 from broker.request import GenerationRequest
 from tests.docs.blocks import ROOT, documents
 
-pytestmark = pytest.mark.docs
-
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _CLAUSE = re.compile(r"^\*\*([A-Z]+)-([0-9]+)\*\*", re.MULTILINE)

@@ -20,7 +20,7 @@ from tests.docs.shell import Shell, tool, wait_for, wait_for_events
 from tests.support.history import check
 
 pytestmark = [
-    pytest.mark.docs,
+    pytest.mark.commands,
     pytest.mark.timeout(90),
     pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx; CI installs it"),
 ]

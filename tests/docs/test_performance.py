@@ -13,8 +13,6 @@ from bench import capacity, quote
 from bench.peers.install import PINNED, SERVER
 from tests.docs.blocks import ROOT, Block, all_blocks
 
-pytestmark = pytest.mark.docs
-
 _LONG = [block for block in all_blocks() if block.kind == "long"]
 _PAGE = ROOT / "docs" / "performance.md"
 

@@ -16,7 +16,7 @@ from rejoinder.ports import free_port
 from tests.docs.blocks import EXECUTABLE, ROOT, Block, all_blocks, groups
 from tests.docs.shell import Shell, wait_for, wait_for_events
 
-pytestmark = [pytest.mark.docs, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.commands, pytest.mark.timeout(120)]
 
 _LIVE = [group for group in groups() if group[0].group != "quickstart"]
 

@@ -156,7 +156,7 @@ async def test_a_socket_that_stops_holds_positions_only_and_is_then_served_in_tu
             await client.until("generation.completed")
     viewers = [client.viewer(generation) for generation in writers]
     assert check(viewers, await _logs(broker, list(writers))) == []
-    # A turn is up to four writes of 64 KiB, so two turns may lie between them; who only waits stands at the tenth piece.
+    # A turn is up to four writes of 64 KiB, so two turns may lie between them; who only waits is at the tenth piece.
     assert slowest > PIECES // 4, f"one generation went on while others waited at {slowest}"
 
 
