@@ -33,6 +33,8 @@ GRACE_S = 5.0
 FLUSH_S = 1.0
 """How long the last bytes of finished responses may take to leave the process's buffers."""
 _TURN_S = 0.01
+_TICK_S = 1.0
+"""How often uvicorn writes its Date header anew."""
 
 
 class Server(UvicornServer):
@@ -43,13 +45,29 @@ class Server(UvicornServer):
         self._drain = drain
         self._drain_delay_s = drain_delay_s
         self._window_s = window_s
+        self._leave = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
         """Begin to leave, as on SIGTERM; said twice: without the drain delay."""
-        if self.should_exit:
-            self._hurry.set()
+        said = self._hurry if self.should_exit else self._leave
         self.should_exit = True
+        if self._loop is None:
+            said.set()
+        else:
+            # A signal's handler runs between any two instructions, and a loop that sleeps wakes up by this only.
+            self._loop.call_soon_threadsafe(said.set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the listeners."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        """Serve until told to leave; uvicorn's own looks ten times a second."""
+        while not await self.on_tick(0):
+            await _until(self._leave, _TICK_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Leave on a signal; uvicorn would raise it again at the end, and the exit code would not be 0."""
