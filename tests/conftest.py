@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from fnmatch import fnmatch
 from typing import Any, cast
 
+import hypothesis
 import pytest
 
 from broker.client import Broker
@@ -22,6 +23,10 @@ from worker.main import serve
 pytest.register_assert_rewrite(
     *(f"tests.contracts.{name}" for name in ("broker", "tail_rules", "end_rules", "stage", "formats"))
 )
+
+# Two busy cores stall a process for longer than hypothesis's 200 ms now and then: that is no finding.
+hypothesis.settings.register_profile("rejoinder", deadline=None)
+hypothesis.settings.load_profile("rejoinder")
 
 MakeSettings = Callable[..., Settings]
 StartWorker = Callable[..., Awaitable[asyncio.Event]]

@@ -133,6 +133,7 @@ def visible(told: Iterable[Told]) -> list[Told]:
     return [one for one in told if not one.wire]
 
 
+@pytest.mark.timeout(180)
 class FormatContract:
     """The suite. A subclass names its ``stage``."""
 

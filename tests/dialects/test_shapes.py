@@ -197,16 +197,16 @@ UI: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        ({"tools": "f"}, "tools"),
-        ({"tools": ["f"]}, "tools.0"),
-        ({"tools": {"f": "g"}}, "tools.f"),
-        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
-        ({"messages": [{"id": "m1", "role": "assistant", "parts": []}]}, "messages"),
-    ],
-)
+UI_REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"tools": "f"}, "tools"),
+    ({"tools": ["f"]}, "tools.0"),
+    ({"tools": {"f": "g"}}, "tools.f"),
+    ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
+    ({"messages": [{"id": "m1", "role": "assistant", "parts": []}]}, "messages"),
+]
+
+
+@pytest.mark.parametrize(("fields", "field"), UI_REFUSED)
 def test_what_a_page_sends_is_named(fields: dict[str, Any], field: str) -> None:
     """By its path, as everywhere."""
     with pytest.raises(InvalidRequest) as caught:

@@ -85,8 +85,8 @@ async def test_cancels_that_race_the_end_leave_one_end(broker: Broker) -> None:
 
     async def race(number: int) -> str:
         # Some are so long that a cancel finds them running, and some so short that it comes too late.
-        tokens = 4 if number % 2 else 60
-        generation = (await broker.submit(request(tokens, 400, prompt=str(number)))).record.id
+        tokens, rate = (4, 400) if number % 2 else (1000, 100)
+        generation = (await broker.submit(request(tokens, rate, prompt=str(number)))).record.id
         seen = chooser.randrange(1, 8)
         await read(broker, generation, stop_after=seen)
         await asyncio.gather(*(broker.cancel(generation) for _ in range(3)))
