@@ -277,10 +277,8 @@ async def test_a_server_that_lost_the_id_is_told_it_again(
     replica = await take(broker, generation)
     upstream.go()
     await read(broker, generation, stop_after=8)
-    await restore(broker, generation, replica)
-    store = Store.on(broker.redis, broker.settings)
-    await store.raw.hdel(store.keys.job(generation), "upstream")
+    await restore(broker, generation, replica, "upstream")
     go_on(upstream)
     await broker.wait(generation, 10)
     await whole(broker, generation)
-    assert (await store.hash(generation))["upstream"] == "1 resp_1"
+    assert (await Store.on(broker.redis, broker.settings).hash(generation))["upstream"] == "1 resp_1"

@@ -37,11 +37,13 @@ async def take(broker: Broker, generation: str) -> Snapshot:
     )
 
 
-async def restore(broker: Broker, generation: str, snapshot: Snapshot) -> None:
-    """Put it back, atomically: everything since is forgotten."""
+async def restore(broker: Broker, generation: str, snapshot: Snapshot, *without: str) -> None:
+    """Put it back, atomically: everything since is forgotten, and so are these fields of the job."""
     client = cast("Any", broker.redis)
     pipe = client.pipeline(transaction=True)
     pipe.delete(*_names(broker, generation))
     for name, (value, ttl) in snapshot.values.items():
         pipe.restore(name, max(ttl, 0), value)
+    for field in without:
+        pipe.hdel(broker.keys.job(generation), field)
     await pipe.execute()
