@@ -152,7 +152,7 @@ async def when_whole(asking: Asking, generation: str) -> Answer | None:
     """
     node, request, tenant = asking.node, asking.request, asking.tenant
     while True:
-        record = await wait_for_end(node, request, generation, tenant, MAX_WAIT_S)
+        record = await wait_for_end(node, request, generation, tenant, MAX_WAIT_S, output=False)
         if record.ended:
             return await node.broker.answer(generation, tenant=tenant)
         if await request.is_disconnected():

@@ -145,7 +145,7 @@ async def cancel(request: Request, node: TheNode, tenant: Tenant, response_id: R
     generation = _generation(response_id)
     record = await node.broker.cancel(generation, tenant=tenant)
     if not record.ended:
-        await wait_for_end(node, request, generation, tenant, CANCEL_WAIT_S)
+        await wait_for_end(node, request, generation, tenant, CANCEL_WAIT_S, output=False)
     return _resource(await node.broker.answer(generation, tenant=tenant), {"x-generation-id": generation})
 
 

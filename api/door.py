@@ -121,7 +121,7 @@ class Door(Protocol):
         """What was asked and the answer so far."""
         ...
 
-    async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default") -> Record:
+    async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default", output: bool = True) -> Record:
         """Its record, once it has ended or the time is up."""
         ...
 

@@ -139,7 +139,7 @@ class Broker:
                 fold.apply(entry.event)
         return Answer(submission, record, fold.blocks(), fold.provider, fold.attempt, fold.terminal)
 
-    async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default") -> Record:
+    async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default", output: bool = True) -> Record:
         """The record as soon as the generation has ended, or as it stands after ``timeout_s``. Counts as a viewer."""
         record = await self.get(generation, tenant=tenant, output=False)
         if not record.ended and record.last_event_id:
@@ -149,7 +149,7 @@ class Broker:
                     async with aclosing(self.tail(generation, after, tenant=tenant)) as items:
                         async for _ in items:
                             pass
-        return await self.get(generation, tenant=tenant)
+        return await self.get(generation, tenant=tenant, output=output)
 
     async def list(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import zlib
 from typing import Literal, TypeAlias
 
 from broker.events import DELTA_TYPES, ContentEvent, Delta, TextDelta
@@ -13,6 +15,9 @@ Strategy: TypeAlias = Literal["none", "time", "word", "line", "sentence"]
 HOLD_S = 1.0
 """How long a word, line or sentence may wait for its end: a provider that pauses must not hide what it has said."""
 
+_PHASES = 2
+"""With one, all answers of a busy worker would write at once, and processes that share a core get into a queue."""
+
 _BOUNDARY: dict[Strategy, re.Pattern[str]] = {
     "word": re.compile(r"\s+"),
     "line": re.compile(r"\n+"),
@@ -20,12 +25,21 @@ _BOUNDARY: dict[Strategy, re.Pattern[str]] = {
 }
 
 
+def phase_of(generation: str) -> float:
+    """Where in a window this answer's windows end: halves of all answers, whichever worker has them."""
+    return zlib.crc32(generation.encode()) % _PHASES / _PHASES
+
+
 class Batcher:
     """Feed it events in order; what it returns is to be written at once, in that order."""
 
-    def __init__(self, strategy: Strategy, window_s: float) -> None:
+    def __init__(self, strategy: Strategy, window_s: float, *, phase: float = 0.0) -> None:
+        """``phase``: the share of a window by which its ends lie behind its multiples."""
         self._strategy: Strategy = strategy
         self._window_s = window_s
+        # Clocks of milliseconds must be able to meet a window's end exactly.
+        self._window_ms = round(window_s * 1000, 3)
+        self._phase_ms = math.floor(self._window_ms * phase)
         self._pending: list[Delta] = []
         self._size = 0
         self._first = True
@@ -47,7 +61,7 @@ class Batcher:
             self._first = False
             return [*ready, event]
         if not self._pending:
-            self.due_at = now + (self._window_s if self._timed(event) else HOLD_S)
+            self.due_at = self._end_of_window(now) if self._timed(event) else now + HOLD_S
         self._pending.append(event)
         self._size += len(delta_text(event).encode())
         if self._size >= MERGE_LIMIT:
@@ -63,6 +77,11 @@ class Batcher:
         self._size = 0
         self.due_at = None
         return [whole]
+
+    def _end_of_window(self, now: float) -> float:
+        """The next multiple of the window, so that answers write together. docs/adr/0019."""
+        since_ms = round(now * 1000, 3) - self._phase_ms
+        return ((math.floor(since_ms / self._window_ms) + 1) * self._window_ms + self._phase_ms) / 1000
 
     def _timed(self, event: Delta) -> bool:
         """Only text has words and sentences; everything else goes by time."""

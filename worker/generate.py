@@ -26,7 +26,7 @@ from broker.scripts import Claim, Ending, Fence, Refusal
 from broker.tasks import end
 from broker.values import ErrorInfo
 from worker.background import Keeper, abandon
-from worker.batcher import Batcher
+from worker.batcher import Batcher, phase_of
 from worker.drive import LOG_FULL, Drive, Outcome
 from worker.providers.base import Call
 from worker.providers.registry import Registry
@@ -199,7 +199,7 @@ class Generator:
             Fence(owner, claim.epoch),
             claim,
             origin,
-            batcher=Batcher(delivery.batch, delivery.window_ms / 1000),
+            batcher=Batcher(delivery.batch, delivery.window_ms / 1000, phase=phase_of(generation)),
             lease_s=self._broker.settings.lease_s,
             reclaim=reclaim,
             rewound=keeper.again,

@@ -152,7 +152,7 @@ class FakeDoor:
             raise LogExpired
         return log.answer(submission)
 
-    async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default") -> Record:
+    async def wait(self, generation: str, timeout_s: float, *, tenant: str = "default", output: bool = True) -> Record:
         """See ``broker.client.Broker``."""
         await self._reach()
         log = self._find(generation, tenant)
@@ -165,7 +165,7 @@ class FakeDoor:
             pass
         finally:
             self.waiting -= 1
-        return await self.get(generation, tenant=tenant)
+        return await self.get(generation, tenant=tenant, output=output)
 
     async def list(
         self, *, tenant: str = "default", status: Status | None = None, limit: int = 20, cursor: str | None = None

@@ -173,7 +173,8 @@ class BrokerContract(TailRules, EndRules):
         assert await chats.current(STRANGER, "chat") is None
         await chats.begin(TENANT, "other", first, 60_000)
         await stage.door.cancel(first, tenant=TENANT)
-        await stage.door.wait(first, 10, tenant=TENANT)
+        record = await stage.door.wait(first, 10, tenant=TENANT, output=False)
+        assert (record.status, record.output) == ("cancelled", None)
         run = await chats.current(TENANT, "other")
         assert run is not None
         assert (run.generation, run.settled) == (first, True)

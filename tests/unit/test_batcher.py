@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from broker.events import DELTA_TYPES, ContentEvent, TextDelta, ToolCallStarted
 from broker.merge import MERGE_LIMIT, can_join, delta_text
 from tests.unit.strategies import content, texts
-from worker.batcher import HOLD_S, Batcher, Strategy
+from worker.batcher import HOLD_S, Batcher, Strategy, phase_of
 
 STRATEGIES: list[Strategy] = ["none", "time", "word", "line", "sentence"]
 
@@ -57,14 +58,35 @@ def test_the_first_token_never_waits(strategy: Strategy) -> None:
 
 
 def test_time_joins_what_comes_within_the_window() -> None:
-    """The window counts from the first that waits."""
+    """Windows follow one another without a gap, whoever has something to say in them."""
     batcher = Batcher("time", 0.02)
     batcher.push(TextDelta(0, "a"), 1.0)
     assert batcher.push(TextDelta(0, "b"), 1.001) == []
-    assert batcher.due_at == 1.021
+    assert batcher.due_at == 1.02
     assert batcher.push(TextDelta(0, "c"), 1.015) == []
-    assert batcher.due_at == 1.021
+    assert batcher.due_at == 1.02
     assert batcher.flush() == [TextDelta(0, "bc")]
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1), st.integers(1, 1000), st.sampled_from([0.0, 0.25, 0.5]))
+def test_answers_write_together(moments: list[int], window_ms: int, phase: float) -> None:
+    """Whatever began when: the ends of windows are times that all share and a clock of milliseconds can show."""
+    late = int(window_ms * phase)
+    for moment in moments:
+        batcher = Batcher("time", window_ms / 1000, phase=phase)
+        batcher.push(TextDelta(0, "a"), moment / 1000)
+        batcher.push(TextDelta(0, "b"), moment / 1000)
+        assert batcher.due_at is not None
+        assert batcher.due_at == (((moment - late) // window_ms + 1) * window_ms + late) / 1000
+        assert moment / 1000 < batcher.due_at <= (moment + window_ms) / 1000
+
+
+def test_answers_are_spread_over_the_window() -> None:
+    """By halves, and each one is where it was after a takeover."""
+    phases = Counter(phase_of(f"gen_{n}") for n in range(1000))
+    assert set(phases) == {0.0, 0.5}
+    assert min(phases.values()) > 400
+    assert phase_of("gen_1") == phase_of("gen_1")
 
 
 def test_none_and_a_window_of_nothing_wait_for_nothing() -> None:
