@@ -15,6 +15,8 @@ Strategy: TypeAlias = Literal["none", "time", "word", "line", "sentence"]
 HOLD_S = 1.0
 """How long a word, line or sentence may wait for its end: a provider that pauses must not hide what it has said."""
 
+_CLOCK_S = 0.0005
+"""A timer may be early by what its clock can't show; it would only be set anew."""
 _PHASES = 2
 """With one, all answers of a busy worker would write at once, and processes that share a core get into a queue."""
 
@@ -49,6 +51,10 @@ class Batcher:
     def begin(self) -> None:
         """The next event is the first one of an answer again."""
         self._first = True
+
+    def is_due(self, now: float) -> bool:
+        """Whether something has waited for long enough."""
+        return self.due_at is not None and self.due_at <= now + _CLOCK_S
 
     def push(self, event: ContentEvent, now: float) -> list[ContentEvent]:
         """Take the next event."""

@@ -24,8 +24,6 @@ _log = logging.getLogger(__name__)
 
 UNWRITTEN_BYTES = 1024 * 1024
 """Past this the provider has to wait for Redis."""
-_CLOCK_S = 0.0005
-"""Timers may be early by less than a clock of milliseconds shows."""
 Reclaim: TypeAlias = Callable[[], Awaitable[tuple[Fence, Claim]]]
 """Claims the log anew after the server forgot our claim; raises a :class:`RejoinderError` when it is no longer ours."""
 
@@ -125,8 +123,7 @@ class LogWriter:
         self._go()
 
     def _flush_due(self) -> None:
-        due_at = self._batcher.due_at
-        if due_at is not None and due_at <= self._clock() + _CLOCK_S:
+        if self._batcher.is_due(self._clock()):
             self._flush()
 
     def look(self) -> None:
