@@ -12,12 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("broker", "worker", "api", "rejoinder")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
+INSTALLED = {"node_modules", ".venv"}
+"""Other people's code, where `make clients` and `make bench` put it."""
+TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if INSTALLED.isdisjoint(path.parts))
 BENCH = sorted(
     path
     for kind in ("*.py", "*.c", "*.h", "*.mjs")
     for path in (ROOT / "bench").rglob(kind)
-    if "node_modules" not in path.parts
+    if INSTALLED.isdisjoint(path.parts)
 )
 SCRIPTS = sorted((ROOT / "broker" / "lua").glob("*.lua"))
 MAX_LINES = 300
