@@ -20,6 +20,17 @@ def _names(broker: Broker, generation: str) -> list[str]:
     return [keys.job(generation), keys.log(generation), keys.request(generation)]
 
 
+def moved(broker: Broker, snapshot: Snapshot, generation: str, other: str) -> Snapshot:
+    """The same, as how another generation stands: to be changed where nobody writes."""
+    names = dict(zip(_names(broker, generation), _names(broker, other), strict=True))
+    return Snapshot({names[name]: value for name, value in snapshot.values.items()})
+
+
+async def drop(broker: Broker, generation: str) -> None:
+    """Leave nothing of it."""
+    await cast("Any", broker.redis).delete(*_names(broker, generation))
+
+
 async def take(broker: Broker, generation: str) -> Snapshot:
     """How the generation stands now, atomically."""
     client = cast("Any", broker.redis)
