@@ -64,7 +64,7 @@ def test_time_joins_what_comes_within_the_window() -> None:
     assert not batcher.is_due(9.0)
     assert batcher.push(TextDelta(0, "b"), 1.001) == []
     assert batcher.due_at == 1.02
-    assert [batcher.is_due(now) for now in (1.019, 1.0199999, 1.02)] == [False, True, True]
+    assert [batcher.is_due(at) for at in (1.019, 1.0199999, 1.02)] == [False, True, True]
     assert batcher.push(TextDelta(0, "c"), 1.015) == []
     assert batcher.due_at == 1.02
     assert batcher.flush() == [TextDelta(0, "bc")]
