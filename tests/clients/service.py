@@ -52,12 +52,13 @@ class Service:
 
     def _and_on(self, trouble: Trouble, *, noticed: bool) -> Trouble:
         async def both(exchange: Exchange) -> None:
+            if noticed:
+                # Before the client knows: it would be back, and watch, before anybody has looked.
+                exchange.leave()
+                await wait_until(self.unwatched, 10)
             happens = trouble(exchange)
             if happens is not None:
                 await happens
-            if noticed:
-                exchange.leave()
-                await wait_until(self.unwatched, 10)
             self.provider.release()
 
         return both
