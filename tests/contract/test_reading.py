@@ -7,7 +7,7 @@ import json
 import httpx2
 import pytest
 
-from tests.contract.talk import events, finished, submit
+from tests.contract.talk import events, finished, frames, submit
 from tests.contract.test_generations import is_problem
 from tests.support.history import Viewer, answer, check
 from tests.support.whatwg import EventSourceParser
@@ -116,8 +116,17 @@ def test_read_6_sse_is_what_everybody_gets(http: httpx2.Client, accept: str) -> 
 
 def test_evt_1_a_live_reader_is_told_when_it_is_live(http: httpx2.Client) -> None:
     """EVT: stream.live comes once, without an id; an ended log has none."""
-    made = submit(http, tokens=30, rate=100)
-    live = events(http, made["id"])
+    # Long enough to be running however late the reader comes; it is ended when that has been seen.
+    made = submit(http, tokens=5000, rate=100)
+    path = f"/v1/generations/{made['id']}"
+    raw = b""
+    with http.stream("GET", f"{path}/events") as answer:
+        for piece in answer.iter_bytes():
+            if b"stream.live" in raw + piece and b"stream.live" not in raw:
+                assert http.post(f"{path}/cancel").status_code in (200, 202)
+            raw += piece
+    live = frames(raw)
+    assert live[-1].kind == "generation.cancelled"
     assert [s.id for s in live if s.kind == "stream.live"] == [None]
     assert not [s for s in events(http, made["id"]) if s.kind == "stream.live"]
 
