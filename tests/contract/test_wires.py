@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -99,11 +100,16 @@ def test_a_response_lives_on(http: httpx2.Client) -> None:
 def test_use_chat_comes_back(http: httpx2.Client) -> None:
     """WIRE-14: with any content type; replayed whole until somebody has been given the end; then 204."""
     message = {"id": "m", "role": "user", "parts": [{"type": "text", "text": "x"}]}
-    body = {"id": "c-1", "model": "demo/demo-1", "messages": [message], "trigger": "submit-message"}
+    # So long that nobody has been given its end when the first reader goes, however late that is.
+    slow = {"provider_options": {"tokens": 5000, "rate": 100}}
+    body = {"id": "c-1", "model": "demo/demo-1", "messages": [message], "trigger": "submit-message", **slow}
     plain = {"content-type": "text/plain;charset=UTF-8"}
     with http.stream("POST", "/v1/ui/chat", content=json.dumps(body), headers=plain) as answer:
         run = answer.headers["x-workflow-run-id"]
         assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
+        deltas = (line for line in answer.iter_lines() if "text-delta" in line)
+        assert len(list(itertools.islice(deltas, 3))) == 3
+    http.post(f"/v1/generations/{run}/cancel")
     record = http.get(f"/v1/generations/{run}", params={"wait": 15}).json()
     whole = told(http.get("/v1/ui/chat/c-1/stream").content)
     assert words("ai-sdk", whole) == record["output"]["text"]
