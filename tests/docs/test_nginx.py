@@ -102,7 +102,8 @@ async def test_a_socket_passes_nginx(tmp_path: Path) -> None:
         with _nginx(tmp_path, list(stack.nodes.values())) as front:
             await wait_for(front)
             port = int(front.rpartition(":")[2])
-            body = {"model": "demo/demo-1", "input": "x", "provider_options": {"tokens": 200, "rate": 100}}
+            # It ends when the test says so: the nodes die in its middle, however late that is.
+            body = {"model": "demo/demo-1", "input": "x", "provider_options": {"tokens": 10_000, "rate": 100}}
             async with open_socket(port) as client:
                 await client.say("submit", ref=1, request=body)
                 generation = (await client.until("accepted"))["id"]
@@ -110,13 +111,14 @@ async def test_a_socket_passes_nginx(tmp_path: Path) -> None:
                 for name in stack.nodes:
                     stack.kill(name)
                 with pytest.raises(ConnectionClosed):
-                    await client.until("generation.completed")
+                    await client.until("generation.cancelled")
                 viewer = client.viewer(generation)
             await wait_for(front)
             async with open_socket(port) as client:
                 after = next(seen.id for seen in reversed(viewer.seen) if seen.id)
                 await client.say("subscribe", id=generation, after=after)
-                await client.until("generation.completed")
+                await client.say("cancel", id=generation)
+                await client.until("generation.cancelled")
                 viewer.seen += client.events[generation]
                 await client.connection.send("nonsense")
                 assert (await client.closed())[0] == 4500
