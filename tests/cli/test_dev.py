@@ -25,7 +25,7 @@ from rejoinder.ports import free_port
 from rejoinder.stream_event import StreamEvent
 from tests.cli.test_cli import environment, run
 from tests.cli.test_embedded import is_alive
-from tests.support.waiting import wait_until
+from tests.support.waiting import START_S, wait_until
 
 pytestmark = [pytest.mark.commands, pytest.mark.slow]
 
@@ -156,7 +156,7 @@ async def test_dev_ends_with_all_it_started(number: signal.Signals, tmp_path: Pa
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    await wait_until(ready.exists)
+    await wait_until(lambda: ready.exists() or process.returncode is not None, START_S)
     facts = msgspec.json.decode(ready.read_bytes())
     assert ready.stat().st_mode & 0o077 == 0
     assert len(facts["pids"]) == 4

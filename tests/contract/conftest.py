@@ -12,9 +12,7 @@ import httpx2
 import pytest
 
 from rejoinder.ports import free_port
-from tests.support.waiting import poll_until
-
-START_S = 20
+from tests.support.waiting import START_S, poll_until
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +32,8 @@ def base_url() -> Iterator[str]:
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        poll_until(lambda: _is_ready(url), START_S)
+        poll_until(lambda: _is_ready(url) or process.poll() is not None, START_S)
+        assert process.poll() is None, f"rejoinder dev has ended with {process.returncode}"
         yield url
     finally:
         process.terminate()

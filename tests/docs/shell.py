@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.blocks import PORT, ROOT, Block
-from tests.support.waiting import wait_until
+from tests.support.waiting import START_S, wait_until
 
 LIMIT_S = 60
 _POLYFILL = ROOT / "tests/docs/eventsource.mjs"
@@ -132,7 +132,7 @@ async def wait_for(address: str) -> None:
     async def ready() -> bool:
         return await asyncio.to_thread(_get, f"http://{address}/readyz") is not None
 
-    await wait_until(ready, timeout_s=20)
+    await wait_until(ready, START_S)
 
 
 async def wait_for_events(nodes: Iterable[str], count: int) -> None:

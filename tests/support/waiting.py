@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+START_S = 45.0
+"""Until a service in processes of its own is up: it gives itself 30 s once it runs, and has to be loaded before."""
 STALL_S = 0.25
 """What one look counts at most: while the machine stood still, nobody could make the condition come true."""
 
