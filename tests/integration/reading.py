@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
-from contextlib import aclosing
+from collections.abc import Generator
+from contextlib import aclosing, contextmanager
 from typing import Any, Literal
+from unittest.mock import patch
 
 from broker.client import Broker
 from broker.events import Entry, event_to_json
@@ -18,6 +22,20 @@ def request(tokens: int = 40, rate: float = 200.0, *, prompt: str = "Tell me.", 
     """A demo generation; further demo options under ``options``, other fields as keywords."""
     options = {"tokens": tokens, "rate": rate, **fields.pop("options", {})}
     return GenerationRequest(model="demo/demo-1", input=prompt, provider_options=options, **fields)
+
+
+@contextmanager
+def held_before(token: int) -> Generator[asyncio.Event]:
+    """Demos that begin inside wait before this token until the event is set: however slow the test, none is over."""
+    go_on = asyncio.Event()
+    tokens = itertools.count()
+
+    async def wait(_self: object) -> None:
+        if next(tokens) >= token:
+            await go_on.wait()
+
+    with patch("worker.providers.demo._Pace.next", wait):
+        yield go_on
 
 
 def seen(entry: Entry) -> Seen:

@@ -14,7 +14,7 @@ from broker.scripts import Claim, Fence
 from broker.settings import Settings
 from rejoinder.embedded import EmbeddedServer
 from tests.conftest import MakeSettings, StartWorker
-from tests.integration.reading import events, read, request
+from tests.integration.reading import events, held_before, read, request
 from tests.support.history import answer, check
 from tests.support.snapshot import drop, moved, restore, take
 from tests.support.waiting import wait_until
@@ -38,7 +38,7 @@ class TestStaleReplica:
     @pytest.mark.usefixtures("worker")
     async def test_a_lost_tail_is_written_again_with_the_same_ids(self, broker: Broker) -> None:
         """Behind: same ids, same boundaries; a reader that had the lost entries notices nothing."""
-        made = await broker.submit(request(150, 100))
+        made = await broker.submit(request(300, 100, delivery={"batch": "none"}))
         generation = made.record.id
         reading = asyncio.ensure_future(read(broker, generation))
         await seq_reaches(broker, generation, 5)
@@ -56,7 +56,7 @@ class TestStaleReplica:
         """Diverged: the writer claims again, voids what stands there and says everything once more."""
         stopped = await broker.submit(request(1, 1000))
         await broker.wait(stopped.record.id, 5)
-        made = await broker.submit(request(150, 100, prompt="again"))
+        made = await broker.submit(request(300, 100, prompt="again", delivery={"batch": "none"}))
         generation = made.record.id
         await seq_reaches(broker, generation, 8)
         early = await take(broker, generation)
@@ -177,13 +177,16 @@ class TestHandOver:
     ) -> None:
         """The successor starts within a second; an orderly hand-off is no loss."""
         first = await start_worker()
-        made = await broker.submit(request(150, 100))
-        generation = made.record.id
-        reading = asyncio.ensure_future(read(broker, generation))
-        await seq_reaches(broker, generation, 6)
-        await start_worker()
-        first.set()
-        viewer = await asyncio.wait_for(reading, 15)
+        with held_before(20) as go_on:
+            made = await broker.submit(request(150, delivery={"batch": "none"}))
+            generation = made.record.id
+            reading = asyncio.ensure_future(read(broker, generation))
+            await seq_reaches(broker, generation, 6)
+            await start_worker()
+            first.set()
+            await wait_until(lambda: _moved(broker, generation))
+            go_on.set()
+            viewer = await asyncio.wait_for(reading, 15)
         assert events(viewer).count("generation.started") == 2
         assert check([viewer]) == []
         record = await broker.get(generation)
@@ -196,12 +199,16 @@ class TestHandOver:
         alone = await broker.submit(request(60, 5000, prompt="one", options={"seed": 3}))
         first = await start_worker()
         whole = await broker.wait(alone.record.id, 5)
-        made = await broker.submit(request(60, 60, prompt="one", options={"seed": 3}, on_worker_loss="continue"))
-        generation = made.record.id
-        await seq_reaches(broker, generation, 8)
-        await start_worker()
-        first.set()
-        record = await broker.wait(generation, 15)
+        same = request(60, prompt="one", options={"seed": 3}, on_worker_loss="continue", delivery={"batch": "none"})
+        with held_before(20) as go_on:
+            made = await broker.submit(same)
+            generation = made.record.id
+            await seq_reaches(broker, generation, 8)
+            await start_worker()
+            first.set()
+            await wait_until(lambda: _moved(broker, generation))
+            go_on.set()
+            record = await broker.wait(generation, 15)
         viewer = await read(broker, generation)
         modes = [s.event["mode"] for s in viewer.seen if s.kind == "generation.started"]
         assert modes == ["restart", "continue"]
@@ -233,3 +240,7 @@ class TestHandOver:
         assert record.output is not None
         assert record.output.text == answer(viewer.seen)
         assert "Not of that answer" not in record.output.text
+
+
+async def _moved(broker: Broker, generation: str) -> bool:
+    return (await broker.get(generation)).attempt == 2

@@ -14,7 +14,7 @@ from broker.errors import GenerationNotFound, LogFull
 from broker.settings import Settings
 from rejoinder.embedded import EmbeddedServer
 from tests.conftest import MakeSettings, StartWorker
-from tests.integration.reading import read, request
+from tests.integration.reading import held_before, read, request
 from tests.integration.test_faults import seq_reaches
 from tests.support.history import answer, check
 from tests.support.waiting import wait_until
@@ -50,13 +50,15 @@ class TestFull:
 
     async def test_a_passing_shortage_costs_nothing(self, broker: Broker) -> None:
         """Answers in flight are held back and go on; the lease is kept meanwhile."""
-        made = await broker.submit(request(100, 100))
-        await seq_reaches(broker, made.record.id, 10)
-        lease = await _lease(broker, made.record.id)
-        await fill(broker)
-        await wait_until(lambda: _renewed(broker, made.record.id, lease))
-        await fill(broker, full=False)
-        record = await broker.wait(made.record.id, 10)
+        with held_before(20) as go_on:
+            made = await broker.submit(request(100, delivery={"batch": "none"}))
+            await seq_reaches(broker, made.record.id, 10)
+            lease = await _lease(broker, made.record.id)
+            await fill(broker)
+            go_on.set()
+            await wait_until(lambda: _renewed(broker, made.record.id, lease))
+            await fill(broker, full=False)
+            record = await broker.wait(made.record.id, 10)
         viewer = await read(broker, made.record.id)
         assert (record.status, record.attempt) == ("completed", 1)
         assert check([viewer]) == []
@@ -82,10 +84,11 @@ class TestFull:
 
     async def test_an_answer_that_is_over_but_for_its_last_words_fails_too(self, broker: Broker) -> None:
         """The provider had ended; a log that lacks words must not say that it is whole."""
-        with patch("worker.patience.FULL_S", 0.3):
-            made = await broker.submit(request(30, 0, options={"ttft_s": 0.5}))
+        with patch("worker.patience.FULL_S", 0.3), held_before(0) as go_on:
+            made = await broker.submit(request(30))
             await seq_reaches(broker, made.record.id, 2)
             await fill(broker)
+            go_on.set()
             record = await broker.wait(made.record.id, 10)
         assert (record.status, record.error and record.error.code) == ("failed", "log_full")
 
