@@ -94,14 +94,15 @@ class TestFull:
 
     async def test_cancel_and_delete_work(self, broker: Broker) -> None:
         """Nobody is kept from ending what fills the memory."""
+        first = await broker.submit(request(2000, 100))
+        second = await broker.submit(request(2000, 100))
+        await seq_reaches(broker, first.record.id, 5)
+        await seq_reaches(broker, second.record.id, 5)
+        await fill(broker)
+        await broker.cancel(first.record.id)
+        await broker.delete(second.record.id)
+        # Not before: the answers must not have failed by themselves when they are cancelled.
         with patch("worker.patience.FULL_S", 0.3):
-            first = await broker.submit(request(2000, 100))
-            second = await broker.submit(request(2000, 100))
-            await seq_reaches(broker, first.record.id, 5)
-            await seq_reaches(broker, second.record.id, 5)
-            await fill(broker)
-            await broker.cancel(first.record.id)
-            await broker.delete(second.record.id)
             record = await broker.wait(first.record.id, 10)
         assert record.status == "cancelled"
         with pytest.raises(GenerationNotFound):
