@@ -54,6 +54,10 @@ class Link(asyncio.Protocol):
         except (RuntimeError, ValueError) as error:
             # uvloop's own, about a transport that is closing; and asyncio's, about one that is closed.
             raise RedisConnectionError(f"Error while connecting: {error}") from error
+        if connection._reader.at_eof():  # noqa: SLF001 - nor to this
+            # Told to redis-py's protocol, which keeps the transport: ours would never hear of it.
+            await connection.disconnect(nowait=True)
+            raise RedisConnectionError("Connection closed by server.")
         self._connection = connection
         self._transport = connection._writer.transport  # noqa: SLF001 - redis-py has no public way to it
         self._transport.set_protocol(self)

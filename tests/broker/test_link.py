@@ -91,6 +91,24 @@ async def test_whatever_fails_while_connecting_is_trouble_with_redis(
         await Ear().link.open(client)
 
 
+async def test_a_connection_that_ends_while_it_is_made_is_trouble_with_redis(
+    server: ScriptedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is told once, and to redis-py: a link on it would wait for replies that nobody sends."""
+    client = server.client()
+    pool = cast("Any", client).connection_pool
+    connect = pool.connection_class.connect
+
+    async def and_lose(self: Any) -> None:
+        await connect(self)
+        server.cut()
+        await wait_until(self._reader.at_eof)
+
+    monkeypatch.setattr(pool.connection_class, "connect", and_lose)
+    with pytest.raises(RedisConnectionError, match="closed by server"):
+        await Ear().link.open(client)
+
+
 async def test_a_close_of_our_own_is_told_to_nobody(server: ScriptedRedis) -> None:
     """Neither is what still arrives."""
     ear = Ear()
