@@ -83,15 +83,12 @@ async def test_an_idle_worker_is_not_interrupted(
 async def test_a_blocked_read_delays_no_append(
     start_worker: StartWorker, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker blocks at the doorbell for longer than the whole answer takes: its tokens come all the same."""
-    monkeypatch.setattr("worker.queue.POLL_S", 4.0)
-    monkeypatch.setattr("worker.queue.IDLE_POLL_S", 4.0)
+    """The worker blocks at the doorbell for longer than anybody waits here: its tokens come all the same."""
+    monkeypatch.setattr("worker.queue.POLL_S", 60.0)
+    monkeypatch.setattr("worker.queue.IDLE_POLL_S", 60.0)
     await start_worker()
     made = await broker.submit(request(40, 100, delivery={"batch": "none"}))
-    record = await broker.wait(made.record.id, 10)
-    assert record.timing is not None
-    assert record.timing.duration_ms is not None
-    assert (record.status, record.timing.duration_ms < 3000) == ("completed", True)
+    assert (await broker.wait(made.record.id, 20)).status == "completed"
 
 
 @pytest.mark.integration
