@@ -17,8 +17,8 @@ from broker.position import Position
 from broker.tail_items import Batch, TailItem
 from broker.telemetry import NodeMetrics
 
-LONGEST_TURN = 4
-"""Pieces after which a turn is over though the socket keeps up: what is left of the page is read once more."""
+LONGEST_TURN = 256 * 1024
+"""Bytes after which a turn is over though the socket keeps up: what is left of the page is read once more."""
 
 
 class Turns:
@@ -41,14 +41,9 @@ class Turn:
         self._has = False
         self.stood: Position | None = None
 
-    @property
-    def behind(self) -> bool:
-        """See ``broker.tail_items.Turn``."""
-        return self._turns.out.behind
-
-    def over(self, pieces: int) -> bool:
-        """Whether it is somebody else's turn after so many pieces: after one, where the socket is behind."""
-        return self._turns.waiting > 0 and (self._turns.out.behind or pieces >= LONGEST_TURN)
+    def over(self, written: int) -> bool:
+        """Whether it is somebody else's turn after so many bytes: after one piece, where the socket is behind."""
+        return self._turns.waiting > 0 and (self._turns.out.behind or written >= LONGEST_TURN)
 
     async def begin(self) -> None:
         """See ``broker.tail_items.Turn``."""
@@ -59,6 +54,15 @@ class Turn:
         finally:
             self._turns.waiting -= 1
         self._has = True
+
+    async def begin_at_once(self) -> bool:
+        """See ``broker.tail_items.Turn``."""
+        turns = self._turns
+        if turns.waiting or turns.lock.locked() or turns.out.behind:
+            return False
+        # Nobody else has it, so this does not wait.
+        await self.begin()
+        return True
 
     def done(self) -> None:
         """See ``broker.tail_items.Turn``."""
@@ -94,6 +98,8 @@ class Subscription:
             async with aclosing(items):
                 async for item in items:
                     await self._write(item, turn)
+                    # The next one may be hours away, or its turn far.
+                    del item
         finally:
             turn.done()
             self._metrics.viewers -= 1
@@ -107,13 +113,14 @@ class Subscription:
             for piece in self._out.encode(event_messages(self.generation, item)):
                 await self._out.write(piece)
             return
-        taken = 0
-        for number, piece in enumerate(self._pieces(item), 1):
+        taken = written = 0
+        for piece in self._pieces(item):
             if self._silent:
                 raise Gone
             await self._out.write(piece)
             taken = piece.messages
-            if turn.over(number) and taken < len(item.entries):
+            written += len(piece)
+            if turn.over(written) and taken < len(item.entries):
                 turn.stood = item.entries[taken - 1].position
                 break
         self._count(taken, ended=item.ended and taken == len(item.entries))

@@ -92,10 +92,11 @@ class Tail:
                     continue
                 if page.batch.entries:
                     yield page.batch
-                if self._left() or page.full or follower.ended:
-                    continue
-                # A reader may stay at the tail for hours: it must not keep what it has read.
+                more = self._left() or page.full or follower.ended
+                # A reader may wait for its turn, or stay at the tail for hours: it must not keep what it has read.
                 del page
+                if more:
+                    continue
                 if not live:
                     live = True
                     yield Live()
@@ -107,9 +108,12 @@ class Tail:
                     if entries:
                         yield Batch(entries, live=True, ended=follower.ended)
                     del entries
+                    whole = not self._left() and whole
+                    if self._turn is not None:
+                        self._turn.done()
 
     def _left(self) -> bool:
-        """Whether the reader has taken a part of its page only: the rest is read again."""
+        """Whether the reader has taken a part of its batch only: the rest is read again."""
         turn = self._turn
         if turn is None or turn.stood is None:
             return False
@@ -127,7 +131,7 @@ class Tail:
     async def _hear(self, hints: Subscription) -> tuple[list[Entry], bool]:
         """The next live entries, and whether they are all there is: else a page must be read."""
         notices = await hints.wait()
-        if self._turn is not None and self._turn.behind:
+        if self._turn is not None and not (notices and await self._turn.begin_at_once()):
             return [], False
         fresh: list[Entry] = []
         for notice in notices:

@@ -51,13 +51,15 @@ class Turn(Protocol):
     stood: Position | None
     """Where the reader left the batch it was given last, so that others come to their turns; None = it took all."""
 
-    @property
-    def behind(self) -> bool:
-        """Whether a write would have to wait."""
-        ...
-
     async def begin(self) -> None:
         """Return when it is this reader's turn to read a page and to write it; who had a turn goes to the end."""
+        ...
+
+    async def begin_at_once(self) -> bool:
+        """Have a turn if nobody else has one or waits for it, and a write need not wait: for entries that were heard.
+
+        False = not now: they must be let go of, and read from the log when it is this reader's turn.
+        """
         ...
 
     def done(self) -> None:
