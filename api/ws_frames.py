@@ -127,7 +127,7 @@ def parse_message(text: str | None) -> ClientMessage:
 def _located(error: msgspec.ValidationError) -> str:
     """Where the fault is; what stands there is not repeated."""
     _, found, path = str(error).rpartition(" - at `")
-    return f"at {path.rstrip('`')}" if found else "its type or a field of it is not known"
+    return f"at {path.rstrip('`')}" if found else "its type or a field of it is missing or not known"
 
 
 def offered_key(subprotocols: list[str]) -> str | None:

@@ -145,7 +145,13 @@ class WSProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """The message can't be taken: say so, and let the sender finish, or it would see a reset instead."""
         self._deaf = True
-        super().handle_parser_exception()
+        said = self.conn.close_sent
+        if said is None:
+            raise RuntimeError("the parser says why it gave up")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": said.code, "reason": said.reason})
+        # uvicorn's own would close the transport here, and with it what the other side has not read yet.
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
         self.stop_keepalive()
         self._resume()
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)

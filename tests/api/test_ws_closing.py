@@ -58,6 +58,28 @@ async def test_a_message_that_is_too_large_closes_for_good(start_node: StartNode
     await wait_until(lambda: node.metrics.broken == {"too_large": 1})
 
 
+async def test_who_sends_too_much_is_listened_to_until_it_has_read_why(start_node: StartNode) -> None:
+    """A reset in the middle of what it sends could overtake the close, and would look like a cut to come back from."""
+    node = await start_node(max_body_bytes=1024)
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    offer = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    offer |= {
+        "Host": "localhost",
+        "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+        "Sec-WebSocket-Protocol": "rejoinder.v1",
+    }
+    lines = ["GET /v1/ws HTTP/1.1", *(f"{name}: {value}" for name, value in offer.items())]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"\x81\xff" + (32 * 2**20).to_bytes(8, "big") + bytes(4))
+    assert int.from_bytes((await reader.readexactly(4))[2:], "big") == 4502
+    for _ in range(31):
+        writer.write(bytes(2**20))
+        await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_text_that_is_no_utf_8_closes_for_good(start_node: StartNode) -> None:
     """4500: not even JSON."""
     node = await start_node()
