@@ -38,6 +38,11 @@ _VENDOR_STATUS = {
 """What no vendor's API answers, and what it answers instead."""
 
 
+_NO_THREADS = {"error_code": "thread_unsupported_request"}
+"""What Anthropic adds where it can't keep a conversation: the tool runners of its SDKs, which ask for that unless told
+otherwise, then go on without."""
+
+
 def vendor_of(path: str) -> Vendor | None:
     """Whose wire a path speaks; None = ours."""
     for prefix, vendor in _PREFIXES:
@@ -54,7 +59,8 @@ def vendor_status(status: HTTPStatus) -> HTTPStatus:
 def vendor_body(vendor: Vendor, status: HTTPStatus, error: RejoinderError) -> dict[str, Any]:
     """The error as this vendor's SDK reads it."""
     if vendor == "anthropic":
-        return {"type": "error", "error": {"type": anthropic_type(status), "message": error.message}}
+        details = {"details": _NO_THREADS} if error.field == "thread" else {}
+        return {"type": "error", "error": {"type": anthropic_type(status), "message": error.message, **details}}
     code = _OPENAI_CODES.get(error.code, error.code)
     return {"error": {"message": error.message, "type": openai_type(status), "param": error.field, "code": code}}
 
