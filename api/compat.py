@@ -188,13 +188,19 @@ async def whole(asking: Asking, submitted: Submitted, headers: dict[str, str], r
     answer = await when_whole(asking, submitted.record.id)
     if answer is None:
         return Response(status_code=GONE)
-    match answer.terminal:
-        case Completed() as completed:
-            body = render(answer.submission, answer.blocks, answer.provider, completed)
-            return Response(msgspec.json.encode(body), 200, headers, JSON)
-        case Failed() as failed:
-            raise AnswerFailed.of(failed.error)
-        case Cancelled() as cancelled:
-            raise AnswerFailed(f"the generation was cancelled ({cancelled.reason})", code="cancelled", status=409)
+    if isinstance(answer.terminal, Completed):
+        body = render(answer.submission, answer.blocks, answer.provider, answer.terminal)
+        return Response(msgspec.json.encode(body), 200, headers, JSON)
+    failed = _failed(answer.terminal)
+    failed.headers = headers
+    raise failed
+
+
+def _failed(terminal: Failed | Cancelled | None) -> AnswerFailed:
+    match terminal:
+        case Failed():
+            return AnswerFailed.of(terminal.error)
+        case Cancelled():
+            return AnswerFailed(f"the generation was cancelled ({terminal.reason})", code="cancelled", status=409)
         case None:
-            raise AnswerFailed("the generation has no end", code="log_lost", status=503)
+            return AnswerFailed("the generation has no end", code="log_lost", status=503)

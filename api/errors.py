@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -92,6 +93,8 @@ class AnswerFailed(e.RejoinderError):
 
     can_retry = False
     """Whether the same request may succeed later."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """What names the generation."""
 
 
 _BAD_GATEWAY = HTTPStatus.BAD_GATEWAY
@@ -179,6 +182,8 @@ def _headers(error: e.RejoinderError) -> dict[str, str]:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, UpgradeRequired):
         headers |= {"upgrade": "websocket", "connection": "upgrade"}
+    if isinstance(error, AnswerFailed):
+        headers |= error.headers
     if isinstance(error, e.Unauthorized):
         headers["www-authenticate"] = 'Bearer realm="rejoinder"'
     return headers

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from anthropic import AsyncAnthropic, beta_async_tool
+import pytest
+from anthropic import AsyncAnthropic, BadRequestError, beta_async_tool
 
-from broker.events import Completed, Started, TextDelta, ToolCallCompleted, ToolCallStarted
+from broker.events import Completed, Failed, Started, TextDelta, ToolCallCompleted, ToolCallStarted
+from broker.values import ErrorInfo
 from tests.api.conftest import StartNode
 from tests.api.fake_door import FakeDoor
 
@@ -40,3 +42,13 @@ async def test_the_tool_runner_goes_on_without_a_thread(start_node: StartNode, d
     assert [block["type"] for block in said] == ["tool_use", "text"]
     assert said[-1]["text"] == "Sunny in Paris."
     assert len(door.logs) == 2
+
+
+async def test_an_error_names_its_generation(start_node: StartNode, door: FakeDoor) -> None:
+    """As a request id: what somebody who asks for help has at hand."""
+    node = await start_node()
+    door.says = [STARTED, Failed(ErrorInfo("provider_rejected", "no"))]
+    async with AsyncAnthropic(base_url=f"http://127.0.0.1:{node.port}", api_key="k", max_retries=0) as sdk:
+        with pytest.raises(BadRequestError) as caught:
+            await sdk.messages.create(**ASK)
+    assert [caught.value.request_id] == list(door.logs)

@@ -130,6 +130,7 @@ async def test_a_failed_answer_is_an_error(
     else:
         assert (answer.status_code, error_of(path, answer)) == (status, "it broke")
         assert answer.headers["x-should-retry"] == str(retryable).lower()
+    assert [answer.headers[name] for name in ("x-generation-id", "x-request-id")] == 2 * list(door.logs)
 
 
 @every
