@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Response
 
 from api.compat import TheAsking, ask
 from api.formats.anthropic_answer import message_answer
 from api.openapi_compat import MESSAGES
-from broker.dialects.from_messages import from_messages
+from broker.dialects.from_messages import BETA_HEADER, from_messages
 
 router = APIRouter(tags=["anthropic"])
 
@@ -15,4 +17,5 @@ router = APIRouter(tags=["anthropic"])
 @router.post("/v1/messages", **MESSAGES)
 async def messages(asking: TheAsking) -> Response:
     """Streamed or whole; the model may be any provider's."""
-    return await ask(asking, from_messages, "anthropic", message_answer)
+    betas = ", ".join(asking.request.headers.getlist(BETA_HEADER))
+    return await ask(asking, partial(from_messages, betas=betas), "anthropic", message_answer)

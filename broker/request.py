@@ -214,7 +214,7 @@ Dialect = Literal["openai.chat", "openai.responses", "anthropic", "ai-sdk"]
 
 
 class Wire(_Model):
-    """In whose dialect it was asked, and what the answer in that dialect has to repeat of it."""
+    """In whose dialect it was asked, and what of it has no place elsewhere: what the answer has to repeat, mostly."""
 
     dialect: Dialect
     echo: dict[str, Any] = {}

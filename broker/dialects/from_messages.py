@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from broker.dialects.hints import MESSAGES_RULES, options_by
@@ -11,20 +12,22 @@ from broker.dialects.settings import stops, temperature
 from broker.dialects.translated import Translated, ours_of, stored
 from broker.dialects.turns import Turns, cache_mark
 from broker.dialects.vendors import CACHE_CONTROL, PREFILL, Vendor
-from broker.request import Function, Message, NamedToolChoice, Tool
+from broker.request import Function, GenerationRequest, Message, NamedToolChoice, StoredRequest, Tool
 
 EFFORT_OF_BUDGET = ((2048, "low"), (8192, "medium"))
 """``budget_tokens`` up to which thinking is of this effort, for vendors that know no budget; above them: high."""
+BETA_HEADER = "anthropic-beta"
+_BETAS = re.compile(r"[\w., :-]{1,4096}", re.ASCII)
 _OWN_TOOL_FIELDS = ("eager_input_streaming", "input_examples")
 """Of a tool: what only Anthropic knows."""
 _NAMES = {"max_output_tokens": "max_tokens", "stop": "stop_sequences", "parallel_tool_calls": "tool_choice"}
 
 
-def from_messages(body: dict[str, Any], vendor: Vendor) -> Translated:
+def from_messages(body: dict[str, Any], vendor: Vendor, betas: str = "") -> Translated:
     """The request and what was left out of it, for a model of this vendor's.
 
     Anthropic gets its own fields as they are, thinking and its efforts too; block-level ``cache_control`` is kept where
-    it stands.
+    it stands. ``betas`` = what the request's header says of betas.
 
     Raises :class:`broker.errors.InvalidRequest` naming the field.
     """
@@ -52,8 +55,28 @@ def from_messages(body: dict[str, Any], vendor: Vendor) -> Translated:
     ours = ours_of(fields)
     if vendor == "compatible":
         options |= fields.left()
-    request = stored(fields, given | ours, options, _NAMES, "anthropic", {})
+    request = stored(fields, given | ours, options, _NAMES, "anthropic", _betas(betas, reading))
     return Translated(request, tuple(reading.ignored), stream.flag() if stream else False)
+
+
+def betas_of(request: GenerationRequest) -> str:
+    """The betas that the request's header asked for, for the provider's."""
+    wire = request.wire if isinstance(request, StoredRequest) else None
+    betas = wire.echo.get("betas") if wire is not None and wire.dialect == "anthropic" else None
+    return betas if isinstance(betas, str) else ""
+
+
+def _betas(betas: str, reading: Reading) -> dict[str, Any]:
+    """What to keep of them: Anthropic gets its own, to the others they say nothing."""
+    node = Node(betas, BETA_HEADER, reading)
+    if not betas:
+        return {}
+    if not _BETAS.fullmatch(betas):
+        raise node.refused("must be names, with commas between them")
+    if reading.vendor == "anthropic":
+        return {"betas": betas}
+    node.ignore()
+    return {}
 
 
 def _conversation(node: Node) -> list[Node]:

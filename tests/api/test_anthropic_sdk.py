@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from anthropic import AsyncAnthropic, BadRequestError, beta_async_tool
@@ -37,7 +37,7 @@ async def test_the_tool_runner_goes_on_without_a_thread(start_node: StartNode, d
         Completed("tool_calls"),
     ]
     async with AsyncAnthropic(base_url=f"http://127.0.0.1:{node.port}", api_key="k", max_retries=0) as sdk:
-        runner: Any = sdk.beta.messages.tool_runner(tools=[weather], **ASK)
+        runner = cast("Any", sdk.beta.messages.tool_runner(tools=[weather], **ASK))
         said: list[dict[str, Any]] = [message.content[-1].to_dict() async for message in runner]
     assert [block["type"] for block in said] == ["tool_use", "text"]
     assert said[-1]["text"] == "Sunny in Paris."
@@ -52,3 +52,12 @@ async def test_an_error_names_its_generation(start_node: StartNode, door: FakeDo
         with pytest.raises(BadRequestError) as caught:
             await sdk.messages.create(**ASK)
     assert [caught.value.request_id] == list(door.logs)
+
+
+async def test_betas_say_nothing_to_other_models(start_node: StartNode, door: FakeDoor) -> None:
+    """And that is said; Anthropic's get them."""
+    node = await start_node()
+    door.says = [STARTED, TextDelta(0, "Hi"), Completed("stop")]
+    async with AsyncAnthropic(base_url=f"http://127.0.0.1:{node.port}", api_key="k", max_retries=0) as sdk:
+        answer = cast("Any", await sdk.beta.messages.with_raw_response.create(**ASK, betas=["context-1m-2025-08-07"]))
+    assert answer.headers["x-rejoinder-ignored"] == "anthropic-beta"

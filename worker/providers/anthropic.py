@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from broker.dialects.from_messages import BETA_HEADER, betas_of
 from broker.dialects.prefix import prefix_text
 from broker.dialects.to_messages import can_prefill
 from broker.errors import ProviderError
@@ -57,6 +58,7 @@ class AnthropicProvider:
     async def stream(self, call: Call) -> AsyncGenerator[ProviderItem, None]:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
         body = messages_body(call)
+        betas = betas_of(call.request)
         client = await self._connected()
         import httpx2  # noqa: PLC0415 - imported on first use
         from anthropic import AnthropicError, AsyncStream  # noqa: PLC0415 - imported on first use
@@ -70,7 +72,12 @@ class AnthropicProvider:
             # takes longer over an event than all of this adapter.
             async with (
                 await client.post(
-                    "/v1/messages", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
+                    "/v1/messages",
+                    body=body,
+                    options={"headers": {BETA_HEADER: betas}} if betas else {},
+                    cast_to=object,
+                    stream=True,
+                    stream_cls=AsyncStream[object],
                 ) as answer,
                 aclosing(events_of(answer.response)) as events,
             ):
