@@ -59,9 +59,10 @@ def read_messages(value: object) -> list[UIMessage]:
 def conversation(messages: list[UIMessage]) -> list[Message]:
     """All of them as canonical messages, in order. Raises ``InvalidRequest``."""
     told: list[Message] = []
-    for message in messages:
+    asked = max((index for index, message in enumerate(messages) if message.role == "user"), default=0)
+    for index, message in enumerate(messages):
         try:
-            told += _assistant(message) if message.role == "assistant" else [_plain(message)]
+            told += _assistant(message, past=index < asked) if message.role == "assistant" else [_plain(message)]
         except ValidationError as error:
             raise at(message.path, f"is not valid: {error.errors(include_url=False)[0]['msg']}") from None
     if not told:
@@ -100,9 +101,14 @@ def _plain(message: UIMessage) -> Message:
 
 
 class _Step:
-    """What one answer of the model said and called, and what came of the calls."""
+    """What one answer of the model said and called, and what came of the calls.
 
-    def __init__(self) -> None:
+    ``past``: the user has said something else since, so a call that nobody answered will never be. No provider takes
+    one in the middle of a conversation: the chat could not go on.
+    """
+
+    def __init__(self, *, past: bool) -> None:
+        self.past = past
         self.said: list[ContentPart] = []
         self.calls: list[ToolCallPart] = []
         self.results: list[Message] = []
@@ -115,14 +121,14 @@ class _Step:
         return [Message(role="assistant", content=content, tool_calls=self.calls or None), *self.results]
 
 
-def _assistant(message: UIMessage) -> list[Message]:
+def _assistant(message: UIMessage, *, past: bool) -> list[Message]:
     told: list[Message] = []
-    step = _Step()
+    step = _Step(past=past)
     for part, path in _parts(message):
         kind: str = part["type"]
         if kind in ("step-start", "steering-message"):
             told += step.messages()
-            step = _Step()
+            step = _Step(past=past)
         if kind == "text":
             step.said.append(_text(part, path))
         elif kind == "reasoning":
@@ -162,8 +168,10 @@ def _tool(step: _Step, part: dict[str, Any], path: str) -> None:
     if not name or not call_id:
         raise at(f"{path}.{'toolCallId' if name else 'toolName' if named else 'type'}", "must not be empty")
     arguments = _arguments(part, path)
-    step.calls.append(ToolCallPart(id=call_id, function=FunctionCall(name=name, arguments=arguments)))
     result = _result(part, path)
+    if result is None and step.past:
+        return
+    step.calls.append(ToolCallPart(id=call_id, function=FunctionCall(name=name, arguments=arguments)))
     if result is not None:
         content, failed = result
         step.results.append(

@@ -164,6 +164,19 @@ def test_each_state_of_a_tool(part: dict[str, Any], result: tuple[str, bool | No
     assert [(one["content"], one.get("is_error")) for one in got[1:]] == ([] if result is None else [result])
 
 
+@pytest.mark.parametrize("state", ["input-available", "approval-requested", "approval-responded"])
+def test_a_call_that_nobody_answered_is_left_out_once_the_user_has_gone_on(state: str) -> None:
+    """No provider takes a call without its result: the chat would be refused for ever."""
+    done = {**call("output-available", output=1), "toolCallId": "c0"}
+    part = call(state, approval={"id": "a", "approved": True})
+    got = told(says("user", "Hi"), says("assistant", STEP, "a", done, part), says("user", "Never mind."))
+    assert [one["role"] for one in got] == ["user", "assistant", "tool", "user"]
+    assert [one["id"] for one in got[1]["tool_calls"]] == ["c0"]
+    assert told(says("user", "Hi"), says("assistant", part), says("user", "So?"))[1:] == [
+        {"role": "user", "content": "So?"}
+    ]
+
+
 def test_a_call_that_broke_off_is_told_without_its_broken_arguments() -> None:
     """No provider takes arguments that are no JSON; one that was still coming is nobody's."""
     broken = call("output-error", errorText="The tool call was not completed.", input='{"a":')
