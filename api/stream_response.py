@@ -196,6 +196,7 @@ class EventStream:
             async with aclosing(items):
                 async for item in items:
                     await self._write(wire, item)
+                    del item  # The next one may be hours away.
         except Stalled:
             return "stalled"
         except VoidAttempt as void:

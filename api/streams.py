@@ -103,6 +103,8 @@ async def _surveyed(
     async with aclosing(broker.tail(generation, survey.begin(reader), tenant=tenant)) as items:
         async for item in items:
             yield item
+            # The next one may be hours away.
+            del item
 
 
 async def _folded(
@@ -126,6 +128,7 @@ async def _folded(
                 await _begin(broker, generation, reader, tenant, stat, points, foreign=isinstance(item, Reset))
                 begun = True
             yield item
+            del item
     if not begun:
         await _begin(broker, generation, reader, tenant, stat, points, foreign=False)
         yield Batch([], live=False, ended=True)
