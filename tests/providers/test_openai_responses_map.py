@@ -147,6 +147,18 @@ def test_a_whole_answer_says_what_its_stream_said() -> None:
     ]  # fmt: skip
 
 
+def test_a_cut_answer_says_what_its_stream_said() -> None:
+    """Retrieved, it holds all that was said before the limit; the call that broke off stays open."""
+    said = {"type": "message", "content": [{"type": "output_text", "text": "par"}]}
+    cut = incomplete("max_output_tokens")
+    cut["response"]["output"] = [said, call(1, '{"a":')]
+    items = mapped(cut)
+    assert content(items) == [TextDelta(0, "par"), ToolCallStarted(1, "c1", "f"), ToolCallDelta(1, "c1", '{"a":')]
+    assert items[-1] == Finish("length", "max_output_tokens")
+    streamed = mapped(added(0, type="message"), delta("output_text", "par"), cut)
+    assert content(streamed) == content(items)
+
+
 @pytest.mark.parametrize("parts", [["a\ud83e", "\udd8ab"], ["a", "\ud83e\udd8a", "b"]])
 def test_halves_of_a_character_are_joined(parts: list[str]) -> None:
     """An emoji cut into two deltas reaches nobody in halves."""

@@ -30,6 +30,8 @@ _CUT_SHORT = frozenset({"length", "content_filter", "refusal"})
 """Ends after which an unfinished tool call is nobody's fault: it is left open."""
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_WHOLE = frozenset({"completed", "incomplete"})
+"""Statuses of answers that are not made any further, and whose output is what was said."""
 _PROSE: dict[str, tuple[Prose, str, str]] = {
     "response.output_text.delta": (TextDelta, "", "content_index"),
     "response.refusal.delta": (RefusalDelta, "", "content_index"),
@@ -227,7 +229,8 @@ def _ended(kind: str, response: dict[str, Any], state: ResponseState) -> list[Pr
     items: list[ProviderItem] = []
     status = as_str(response.get("status")) or kind
     for index, item in enumerate(map(as_dict, as_list(response.get("output")))):
-        if index not in state.done and status == "completed":
+        # Retrieved, an answer that ran into its limit has said nothing before its end either.
+        if index not in state.done and status in _WHOLE:
             items += _whole(index, item, state)
     state.ended = True
     state.usage = _usage(as_dict(response.get("usage")))
