@@ -48,7 +48,7 @@ def request_to_messages(request: GenerationRequest, model: str, prefix: Sequence
 
     ``metadata`` stays here. System and developer messages, wherever they stand, become ``system``; neighbours of one
     role become one message. ``reasoning.effort`` becomes ``output_config.effort`` with adaptive thinking, on older
-    models a budget.
+    models a budget, or nothing in the middle of a turn whose thinking is not known.
 
     Raises :class:`Untranslatable` for what this API can't say (``response_format`` json_object, arguments of an earlier
     tool call that are not a JSON object, an image URL that is neither https nor base64 data) and for reserved options;
@@ -63,7 +63,7 @@ def request_to_messages(request: GenerationRequest, model: str, prefix: Sequence
     if system := system_of(request):
         body["system"] = system
     body |= _sampling(request)
-    body |= _thinking(request, model)
+    body |= _thinking(request, model, body["messages"])
     if schema := _schema(request.response_format):
         body["output_config"] = {**body.get("output_config", {}), "format": schema}
     # White space at the end of a prefix is refused.
@@ -103,7 +103,7 @@ def _tool_choice(request: GenerationRequest) -> dict[str, Any] | None:
     return {"type": "tool", "name": choice.function.name, **only_one}
 
 
-def _thinking(request: GenerationRequest, model: str) -> dict[str, Any]:
+def _thinking(request: GenerationRequest, model: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
     wanted, limit = request.reasoning, request.max_output_tokens
     if wanted is None:
         return {}
@@ -114,12 +114,25 @@ def _thinking(request: GenerationRequest, model: str) -> dict[str, Any]:
     if wanted.effort is None:
         return {}
     if can_prefill(model):
+        if _called_without_a_thought(messages):
+            return {}
         budget = EFFORT_BUDGETS[wanted.effort]
         budget = budget if limit is None else min(budget, limit - 1)
         return _budget(limit, budget) if budget >= MIN_BUDGET else {}
     # Without a word about display, newer models send thinking without its text.
     thinking = {"type": "adaptive", "display": "summarized"}
     return {"thinking": thinking, "output_config": {"effort": _EFFORTS.get(wanted.effort, wanted.effort)}}
+
+
+def _called_without_a_thought(messages: list[dict[str, Any]]) -> bool:
+    """Whether the turn that is to be gone on with called tools and does not begin with thinking.
+
+    So it is where another wire had no word for what was thought, or another vendor's model made the calls. Models that
+    think by a budget refuse to think in the middle of such a turn; effort is a hint, the answer is not.
+    """
+    last: list[dict[str, Any]] = next((one["content"] for one in reversed(messages) if one["role"] == "assistant"), [])
+    calls = any(block["type"] == "tool_use" for block in last)
+    return calls and last[0]["type"] not in ("thinking", "redacted_thinking")
 
 
 def _budget(limit: int | None, budget: int) -> dict[str, Any]:

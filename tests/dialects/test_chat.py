@@ -166,3 +166,15 @@ def test_what_a_provider_has_no_word_for_shows_at_the_door(fields: dict[str, Any
         check(request, vendor, "m")
     assert caught.value.field == field
     check(request, "demo", "m")
+
+
+def test_an_older_claude_goes_on_from_its_calls_without_thinking() -> None:
+    """What it thought before them has no place in this wire, and it refuses to think in the middle of a turn."""
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    asked = [{"role": "user", "content": "x"}]
+    called = [*asked, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "1"}]
+    answered = [*called, {"role": "assistant", "content": "one"}, {"role": "user", "content": "and now?"}]
+    for messages, thinks in ((asked, True), (called, False), (answered, True)):
+        request = from_chat({"model": "m", "messages": messages, "reasoning_effort": "low"}, "anthropic").request
+        assert ("thinking" in request_to_messages(request, "claude-sonnet-4-5")) is thinks
+        assert "thinking" in request_to_messages(request, "claude-opus-5")
