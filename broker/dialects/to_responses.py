@@ -15,6 +15,7 @@ from broker.request import (
     NamedToolChoice,
     ReasoningPart,
     RefusalPart,
+    StoredRequest,
     TextPart,
     Tool,
 )
@@ -75,9 +76,15 @@ def _fields(request: GenerationRequest) -> dict[str, Any]:
         else choice,
         "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
         "text": None if request.response_format is None else {"format": _format(request.response_format)},
-        "reasoning": None if reasoning is None else _present({"effort": reasoning.effort, "summary": "auto"}),
+        "reasoning": None if reasoning is None else _present({"effort": reasoning.effort, "summary": _summary(request)}),
     }
     return _present(given)
+
+
+def _summary(request: GenerationRequest) -> str | None:
+    """Asked for where our own words have none for it; a client of this dialect's says it, or wants none."""
+    wire = request.wire if isinstance(request, StoredRequest) else None
+    return None if wire is not None and wire.dialect == "openai.responses" else "auto"
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from broker.content import Block
 from broker.dialects.from_responses import from_responses, references
 from broker.dialects.response_turns import Previous, Referenced
+from broker.dialects.to_responses import request_to_responses
 from broker.errors import InvalidRequest
 from broker.request import StoredRequest
 
@@ -179,3 +180,10 @@ def _echo(request: StoredRequest) -> dict[str, Any]:
     assert request.wire is not None
     assert request.wire.dialect == "openai.responses"
     return request.wire.echo
+
+
+@pytest.mark.parametrize("reasoning", [{"effort": "low"}, {"effort": "low", "summary": "detailed"}, {"summary": None}])
+def test_openai_is_asked_for_a_summary_only_where_its_client_did(reasoning: dict[str, Any]) -> None:
+    """It is not for every organization to have one."""
+    request = from_responses(ASKED | {"reasoning": reasoning}, "openai.responses").request
+    assert request_to_responses(request, "m")["reasoning"] == reasoning
