@@ -18,6 +18,7 @@ from api.params import GenerationId, HeaderPosition, IdempotencyKey, wants_strea
 from api.stream_response import EventStream
 from api.streams import open_source
 from api.waiting import CANCEL_WAIT_S, wait_for_end
+from broker.dialects.check import check_routed
 from broker.errors import ResumeNeedsKey
 from broker.position import START, Cursor
 from broker.record import Record, Status
@@ -43,7 +44,7 @@ async def submit(
     resumes = idempotency_key is not None and position not in (None, START)
     await (node.submit_limit.check if resumes else node.submit_limit.charge)(tenant, request)
     wanted = await read_generation_request(request)
-    node.models.resolve(wanted.model)
+    check_routed(wanted, node.models)
     submitted = await node.broker.submit(wanted, tenant=tenant, idempotency_key=idempotency_key)
     if not submitted.replayed:
         node.metrics.submits += 1

@@ -42,6 +42,7 @@ from api.ws_frames import (
 )
 from api.ws_subscription import Subscription, Turn, Turns
 from api.ws_wire import Gone, Out, open_out
+from broker.dialects.check import check_routed
 from broker.errors import InvalidPosition, InvalidRequest, LogUnavailable, RejoinderError, RequestError, Unauthorized
 from broker.position import START, Position, parse_position
 from broker.tasks import end
@@ -153,7 +154,7 @@ class Socket:
             self._check_room()
             await node.submit_limit.charge(self._tenant, self._connection)
             wanted = parse_generation_request(bytes(message.request))
-            node.models.resolve(wanted.model)
+            check_routed(wanted, node.models)
             key = _key(message.idempotency_key)
             submitted = await node.broker.submit(wanted, tenant=self._tenant, idempotency_key=key)
         except RejoinderError as error:

@@ -7,6 +7,16 @@ from broker.dialects.to_messages import request_to_messages
 from broker.dialects.to_responses import request_to_responses
 from broker.dialects.vendors import Vendor
 from broker.request import GenerationRequest
+from broker.routing import Router
+
+
+def check_routed(request: GenerationRequest, models: Router) -> None:
+    """The same of whichever provider serves the request's model.
+
+    Raises :class:`broker.errors.UnknownModel` where none does, and :class:`broker.dialects.vendors.Untranslatable`.
+    """
+    provider, model = models.resolve(request.model)
+    check(request, models.vendor(provider), model)
 
 
 def check(request: GenerationRequest, vendor: Vendor, model: str) -> None:

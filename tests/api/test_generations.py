@@ -140,6 +140,23 @@ async def test_the_body_must_say_json(client: httpx2.AsyncClient, content_type: 
     assert (await client.post(PATH, content=raw)).status_code == 202
 
 
+UNTOLD: list[tuple[str, dict[str, Any], str]] = [
+    ("openai-responses/m", {"stop": ["END"]}, "stop"),
+    ("anthropic/m", {"response_format": {"type": "json_object"}}, "response_format"),
+    ("openai/m", {"provider_options": {"n": 2}}, "provider_options.n"),
+]
+
+
+@pytest.mark.parametrize(("model", "fields", "field"), UNTOLD)
+async def test_what_the_provider_has_no_word_for_is_named(
+    client: httpx2.AsyncClient, door: FakeDoor, model: str, fields: dict[str, Any], field: str
+) -> None:
+    """At the door: a generation that could only fail is not begun."""
+    answer = await client.post(PATH, json={**GOOD, "model": model, **fields})
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid_request", field)
+    assert door.requests == []
+
+
 @pytest.mark.parametrize("model", ["nobody/x", "demo/none", "x\u0000", "demo/", "/"])
 async def test_an_unknown_model_is_a_404(client: httpx2.AsyncClient, door: FakeDoor, model: str) -> None:
     """Nothing is queued for it."""

@@ -159,6 +159,7 @@ async def test_one_key_is_one_generation(start_node: StartNode, door: FakeDoor) 
         ({"request": {**REQUEST, "surprise": 1}}, "invalid_request", "surprise"),
         ({"request": 1}, "invalid_request", None),
         ({"request": {"model": "nobody/x", "input": "x"}}, "unknown_model", "model"),
+        ({"request": {"model": "openai-responses/x", "input": "x", "stop": "END"}}, "invalid_request", "stop"),
         ({"idempotency_key": "a b"}, "invalid_request", "idempotency_key"),
     ],
 )
