@@ -16,11 +16,14 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
     "model_length": "length",
+    "max_tokens": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
 }
-"""``finish_reason`` -> ours; words not listed mean ``stop``, and the provider's own word is kept beside it."""
+"""``finish_reason`` up to its first colon, in small letters -> ours; words not listed mean ``stop``, and the provider's own word is kept beside it."""
 
 _BROKEN_REASONS = frozenset({"error", "abort", "cancelled", "insufficient_system_resource"})
 """What servers call the end of an answer that they could not finish."""
@@ -53,7 +56,7 @@ def events_from_chunk(chunk: object, state: ChatState) -> list[ProviderItem]:
         raise state.upstream.refused(None, body, {})
     items: list[ProviderItem] = []
     for choice in map(as_dict, as_list(body.get("choices"))):
-        if choice.get("index", 0) == 0:
+        if not choice.get("index"):
             items += _from_choice(choice, state)
     usage = _usage(as_dict(body.get("usage")))
     if usage is not None and usage != state.usage:
@@ -82,7 +85,7 @@ def events_at_end(state: ChatState) -> list[ProviderItem]:
 
 
 def _reason(state: ChatState) -> FinishReason:
-    reason = FINISH_REASONS.get(state.finish_reason, "stop")
+    reason = FINISH_REASONS.get(state.finish_reason.partition(":")[0].lower(), "stop")
     if reason == "stop" and state.refused:
         return "refusal"
     if reason == "stop" and state.drafts:
@@ -137,7 +140,8 @@ def _draft(index: int | None, call_id: str, name: str, state: ChatState) -> Tool
         if draft is not None and name and call_id and draft.call_id not in (call_id, _made_id(state, draft)):
             draft = None
     if draft is None:
-        draft = ToolDraft(call_id or f"call_{state.salt}_{len(state.drafts)}")
+        taken = any(draft.call_id == call_id for draft in state.drafts)
+        draft = ToolDraft(f"call_{state.salt}_{len(state.drafts)}" if taken or not call_id else call_id)
         state.drafts.append(draft)
     if index is not None:
         state.by_index[index] = draft
