@@ -69,6 +69,8 @@ def test_the_table(status: int | None, answer: object, code: str, *, retryable: 
         ({"message": "said", "object": "error"}, "up: said"),
         ({"error": "said"}, "up: said"),
         ({"detail": "said"}, "up: said"),
+        ([body("said")], "up: said"),
+        ({"detail": [{"loc": ["body", "top_k"], "msg": "said"}]}, "up: body.top_k: said"),
         ("said", "up: said"),
         (" <!doctype html>", "up: HTTP 418"),
         (None, "up: HTTP 418"),

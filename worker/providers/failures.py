@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 
 from broker.errors import ProviderError
-from worker.providers.shapes import as_dict, as_str
+from worker.providers.shapes import as_dict, as_list, as_str
 
 READ_MARGIN_S = 30.0
 """How much longer than ``stall_s`` a socket may be silent: the worker's own watchdog speaks first, and says more."""
@@ -93,8 +93,10 @@ class Upstream:
 
         ``body`` is the decoded JSON or the text; ``prefilled``: the call carried the beginning of its answer.
         """
+        # Gemini wraps its errors in an array.
+        body = next(iter(as_list(body)), body)
         detail = as_dict(as_dict(body).get("error")) or as_dict(body)
-        text = _first_text(detail.get("message"), detail.get("error"), detail.get("detail"), body)
+        text = _first_text(detail.get("message"), detail.get("error"), _faults(detail.get("detail")), body)
         number = status if status is not None and status >= _FIRST_ERROR else _as_status(detail.get("code"))
         if not text or text.lstrip().startswith("<"):
             text = f"HTTP {number}" if number else "the stream ended with an error"
@@ -165,6 +167,13 @@ def _classify(status: int | None, code: str, kind: str, message: str) -> tuple[s
         return _VAGUE if "invalid_request_error" in (code, kind) else ("provider_error", True)
     by_range = ("provider_error", True) if status >= _FIRST_SERVER_ERROR else ("provider_rejected", False)
     return _BY_STATUS.get(status, by_range)
+
+
+def _faults(detail: object) -> object:
+    """What FastAPI's servers say of each field, as text."""
+    faults = [as_dict(fault) for fault in as_list(detail)]
+    said = [f"{'.'.join(map(str, as_list(fault.get('loc'))))}: {as_str(fault.get('msg'))}" for fault in faults]
+    return "; ".join(said) or detail
 
 
 def _first_text(*values: object) -> str:
