@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from broker.dialects.to_chat import request_to_chat
 from broker.dialects.to_messages import request_to_messages
 from broker.dialects.to_responses import request_to_responses
 from broker.dialects.vendors import Vendor
 from broker.request import GenerationRequest
-from broker.routing import Router
 
 
-def check_routed(request: GenerationRequest, models: Router) -> None:
+class Routes(Protocol):
+    """The routing table, as far as it is needed here."""
+
+    def resolve(self, model: str) -> tuple[str, str]:
+        """Provider and name. Raises ``UnknownModel``."""
+        ...
+
+    def vendor(self, provider: str) -> Vendor:
+        """What a provider speaks."""
+        ...
+
+
+def check_routed(request: GenerationRequest, models: Routes) -> None:
     """The same of whichever provider serves the request's model.
 
     Raises :class:`broker.errors.UnknownModel` where none does, and :class:`broker.dialects.vendors.Untranslatable`.

@@ -114,11 +114,10 @@ def _thinking(request: GenerationRequest, model: str, messages: list[dict[str, A
     if wanted.effort is None:
         return {}
     if can_prefill(model):
-        if _called_without_a_thought(messages):
-            return {}
         budget = EFFORT_BUDGETS[wanted.effort]
         budget = budget if limit is None else min(budget, limit - 1)
-        return _budget(limit, budget) if budget >= MIN_BUDGET else {}
+        possible = budget >= MIN_BUDGET and not _called_without_a_thought(messages)
+        return _budget(limit, budget) if possible else {}
     # Without a word about display, newer models send thinking without its text.
     thinking = {"type": "adaptive", "display": "summarized"}
     return {"thinking": thinking, "output_config": {"effort": _EFFORTS.get(wanted.effort, wanted.effort)}}
@@ -130,9 +129,9 @@ def _called_without_a_thought(messages: list[dict[str, Any]]) -> bool:
     So it is where another wire had no word for what was thought, or another vendor's model made the calls. Models that
     think by a budget refuse to think in the middle of such a turn; effort is a hint, the answer is not.
     """
-    last: list[dict[str, Any]] = next((one["content"] for one in reversed(messages) if one["role"] == "assistant"), [])
-    calls = any(block["type"] == "tool_use" for block in last)
-    return calls and last[0]["type"] not in ("thinking", "redacted_thinking")
+    answers: list[list[dict[str, Any]]] = [one["content"] for one in messages if one["role"] == "assistant"]
+    kinds = [block["type"] for block in answers[-1]] if answers else []
+    return "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking")
 
 
 def _budget(limit: int | None, budget: int) -> dict[str, Any]:

@@ -76,7 +76,9 @@ def _fields(request: GenerationRequest) -> dict[str, Any]:
         else choice,
         "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
         "text": None if request.response_format is None else {"format": _format(request.response_format)},
-        "reasoning": None if reasoning is None else _present({"effort": reasoning.effort, "summary": _summary(request)}),
+        "reasoning": None
+        if reasoning is None
+        else _present({"effort": reasoning.effort, "summary": _summary(request)}),
     }
     return _present(given)
 

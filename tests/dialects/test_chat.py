@@ -172,7 +172,11 @@ def test_an_older_claude_goes_on_from_its_calls_without_thinking() -> None:
     """What it thought before them has no place in this wire, and it refuses to think in the middle of a turn."""
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     asked = [{"role": "user", "content": "x"}]
-    called = [*asked, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "1"}]
+    called = [
+        *asked,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "1"},
+    ]
     answered = [*called, {"role": "assistant", "content": "one"}, {"role": "user", "content": "and now?"}]
     for messages, thinks in ((asked, True), (called, False), (answered, True)):
         request = from_chat({"model": "m", "messages": messages, "reasoning_effort": "low"}, "anthropic").request

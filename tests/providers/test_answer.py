@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from broker.settings import Settings
 from tests.providers.contract import failure_of, items_of, make_call, text_of
 from tests.support.upstream import Reply, Upstream, anthropic_frames, chat_frames, golden
 from tests.support.waiting import wait_until
-from worker.providers.answer import events_of
+from worker.providers.answer import MAX_ERROR_BYTES, events_of
 from worker.providers.openai_chat import OpenAIChatProvider
 from worker.providers.registry import Registry
 
@@ -104,6 +105,26 @@ async def test_nonsense_is_malformed(registry: Registry, upstream: Upstream, mod
     provider, name = registry.resolve(model)
     _, error = await failure_of(provider, make_call(name))
     assert (error.code, error.can_retry) == ("provider_malformed", True)
+
+
+@pytest.mark.parametrize("model", [*MODELS, "openai-responses/m"])
+async def test_an_error_in_the_place_of_a_stream_is_told(registry: Registry, upstream: Upstream, model: str) -> None:
+    """Gateways answer 200 with the JSON of an error: it says more than that the stream had no end."""
+    error = json.dumps({"error": {"message": "no such model", "type": "not_found_error"}}, indent=2)
+    upstream.replies.append(Reply((error[:9], error[9:])))
+    provider, name = registry.resolve(model)
+    _, failure = await failure_of(provider, make_call(name))
+    assert (failure.code, failure.can_retry) == ("provider_rejected", False)
+    assert failure.message.endswith(": no such model")
+
+
+async def test_what_is_no_stream_and_no_json_is_nothing() -> None:
+    """A page, more than an error can be, half of one, or a whole answer that nobody asked for in this form."""
+    assert await read(await answer(b'{"error":null,"choices":[]}')) == []
+    assert await read(await answer(b'{"error":{"message":"x"}', b" ")) == []
+    assert await read(await answer(b"<html>\n")) == []
+    assert await read(await answer(b"{" + b" " * MAX_ERROR_BYTES, b'"error":1}')) == []
+    assert await read(await answer(b"data: a\n\n", b"{}")) == [[b"a"]]
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -23,7 +23,8 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "safety": "content_filter",
     "recitation": "content_filter",
 }
-"""``finish_reason`` up to its first colon, in small letters -> ours; words not listed mean ``stop``, and the provider's own word is kept beside it."""
+"""``finish_reason`` up to its first colon, in small letters -> ours; words not listed mean ``stop``, and the provider's
+own word is kept beside it."""
 
 _BROKEN_REASONS = frozenset({"error", "abort", "cancelled", "insufficient_system_resource"})
 """What servers call the end of an answer that they could not finish."""
