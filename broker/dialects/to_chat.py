@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.dialects.prefix import own_options, prefix_text
+from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
 from broker.events import ContentEvent
-from broker.request import ContentPart, GenerationRequest, ImagePart, Message, ReasoningPart, RefusalPart
+from broker.request import ContentPart, GenerationRequest, ImagePart, Message, ReasoningPart, RefusalPart, ToolCallPart
 
 RESERVED = frozenset({"model", "messages", "stream", "n"})
 """What ``provider_options`` may not set: the adapter depends on it."""
@@ -17,19 +18,25 @@ _EMPTY = 2
 
 
 def request_to_chat(
-    request: GenerationRequest, model: str, prefix: Sequence[ContentEvent] = (), *, official: bool
+    request: GenerationRequest,
+    model: str,
+    prefix: Sequence[ContentEvent] = (),
+    *,
+    official: bool,
+    provider: str = "openai",
 ) -> dict[str, Any]:
     """The body, ``provider_options`` merged in last; ``prefix`` is what the answer must go on from.
 
     ``official`` = OpenAI's own API: it gets ``max_completion_tokens`` (its reasoning models refuse ``max_tokens``) and
     the role ``developer``. Compatible servers get what all of them know: ``max_tokens``, ``system``, refusals as text;
     and what only their own clients can have said: reasoning that is nobody's in particular, marks of what to cache.
+    ``provider``: whose signatures of its calls go back in; anybody else's stay here.
     ``metadata`` stays here, and so does ``reasoning.budget_tokens``, for which this API has no word.
 
     Raises :class:`Untranslatable` for an image in a tool's result and for reserved options,
     :class:`broker.errors.ProviderError` ``prefill_refused`` for a prefix that is more than text.
     """
-    messages = _messages(request.conversation(), official=official)
+    messages = _messages(request.conversation(), provider, official=official)
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     body: dict[str, Any] = {
@@ -65,10 +72,10 @@ def _settings(request: GenerationRequest, *, official: bool) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _messages(conversation: Sequence[Message], *, official: bool) -> list[dict[str, Any]]:
+def _messages(conversation: Sequence[Message], provider: str, *, official: bool) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for index, message in enumerate(conversation):
-        said = _message(message, f"messages.{index}", official=official)
+        said = _message(message, f"messages.{index}", provider, official=official)
         # What follows on a call without its result is refused: it is the same turn, told in two messages.
         if messages and message.role == "assistant" and messages[-1].get("tool_calls"):
             messages[-1] = _joined(messages[-1], said)
@@ -77,7 +84,7 @@ def _messages(conversation: Sequence[Message], *, official: bool) -> list[dict[s
     return messages
 
 
-def _message(message: Message, path: str, *, official: bool) -> dict[str, Any]:
+def _message(message: Message, path: str, provider: str, *, official: bool) -> dict[str, Any]:
     role = "system" if message.role == "developer" and not official else message.role
     content = message.content
     parts = content if isinstance(content, list) else []
@@ -90,14 +97,19 @@ def _message(message: Message, path: str, *, official: bool) -> dict[str, Any]:
     if message.name is not None:
         out["name"] = message.name
     if message.tool_call_id is not None:
-        out["tool_call_id"] = message.tool_call_id
+        out["tool_call_id"] = signed_call(message.tool_call_id).id
     if message.tool_calls:
-        out["tool_calls"] = [
-            call.model_dump(exclude_none=True, exclude=_unmarked(official)) for call in message.tool_calls
-        ]
+        out["tool_calls"] = [_call(call, provider, official=official) for call in message.tool_calls]
     if thoughts := [] if official else [_free_thought(part) for part in parts]:
         out |= {"reasoning_content": "".join(thoughts)} if any(thoughts) else {}
     return out
+
+
+def _call(call: ToolCallPart, provider: str, *, official: bool) -> dict[str, Any]:
+    """With Gemini's signature, in Gemini's words, if it is this provider that signed the call."""
+    said, signed = call.model_dump(exclude_none=True, exclude=_unmarked(official)), signed_call(call.id)
+    sealed = {"extra_content": {"google": {"thought_signature": signed.signature}}} if signed.signature else {}
+    return {**said, "id": signed.id, **(sealed if signed.provider == provider else {})}
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
 from broker.request import (
     CacheControl,
@@ -102,7 +103,7 @@ def _image(url: str, path: str) -> dict[str, str]:
 def _tool_result(message: Message, path: str) -> list[dict[str, Any]]:
     failed = {"is_error": True} if message.is_error else {}
     content = _content(message.content, f"{path}.content")
-    result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content}
+    result = {"type": "tool_result", "tool_use_id": signed_call(message.tool_call_id or "").id, "content": content}
     return [{**result, **failed, **_mark(message.cache_control)}]
 
 
@@ -115,7 +116,12 @@ def _tool_use(call: ToolCallPart, path: str) -> dict[str, Any]:
         raise Untranslatable(
             f"the arguments of the tool call {call.id!r} are not a JSON object", field=f"{path}.function.arguments"
         )
-    use: dict[str, Any] = {"type": "tool_use", "id": call.id, "name": call.function.name, "input": value}
+    use: dict[str, Any] = {
+        "type": "tool_use",
+        "id": signed_call(call.id).id,
+        "name": call.function.name,
+        "input": value,
+    }
     return {**use, **_mark(call.cache_control)}
 
 

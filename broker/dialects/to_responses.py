@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.dialects.prefix import own_options
+from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
 from broker.request import (
     ContentPart,
@@ -119,7 +120,7 @@ def _items(message: Message, provider: str) -> list[dict[str, Any]]:
     parts: Sequence[ContentPart] = [TextPart(type="text", text=content)] if isinstance(content, str) else content or ()
     if message.role == "tool":
         output = content if isinstance(content, str) else [_input_part(part) for part in parts]
-        return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": output}]
+        return [{"type": "function_call_output", "call_id": _call_id(message.tool_call_id), "output": output}]
     if message.role != "assistant":
         return [{"type": "message", "role": message.role, "content": [_input_part(part) for part in parts]}]
     items: list[dict[str, Any]] = []
@@ -132,9 +133,14 @@ def _items(message: Message, provider: str) -> list[dict[str, Any]]:
             items.append({"type": "message", "role": "assistant", "content": [_output_part(part)]})
     for call in message.tool_calls or ():
         function = call.function
-        item = {"type": "function_call", "call_id": call.id, "name": function.name, "arguments": function.arguments}
-        items.append(item)
+        said = {"name": function.name, "arguments": function.arguments}
+        items.append({"type": "function_call", "call_id": _call_id(call.id), **said})
     return items
+
+
+def _call_id(name: str | None) -> str:
+    """Without what another provider signed the call with."""
+    return signed_call(name or "").id
 
 
 def _thought(part: ReasoningPart, provider: str) -> list[dict[str, Any]]:

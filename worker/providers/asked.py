@@ -23,10 +23,10 @@ def translating() -> Generator[None]:
         raise ProviderError(error.message, code="provider_rejected") from error
 
 
-def chat_body(call: Call, *, official: bool) -> dict[str, Any]:
+def chat_body(call: Call, *, official: bool, provider: str = "openai") -> dict[str, Any]:
     """The body of ``POST /chat/completions``. Raises :class:`ProviderError`, see :func:`request_to_chat`."""
     with translating():
-        return request_to_chat(call.request, call.model, call.prefix, official=official)
+        return request_to_chat(call.request, call.model, call.prefix, official=official, provider=provider)
 
 
 def responses_body(call: Call, *, provider: str, background: bool) -> dict[str, Any]:

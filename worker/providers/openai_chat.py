@@ -52,7 +52,7 @@ class OpenAIChatProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[ProviderItem, None]:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
-        body = chat_body(call, official=self.name == "openai")
+        body = chat_body(call, official=self.name == "openai", provider=self.name)
         client = await self._client.connected()
         import httpx2  # noqa: PLC0415 - imported on first use
         from openai import AsyncStream, OpenAIError  # noqa: PLC0415 - imported on first use

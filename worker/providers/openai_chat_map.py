@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker.dialects.sealed import sign_call, signed_call
 from broker.events import ContentEvent, FinishReason, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from worker.providers.base import Finish, ProviderItem, UsageUpdate
 from worker.providers.blocks import Blocks, ToolDraft, malformed
@@ -128,25 +129,37 @@ def _from_tool_call(call: dict[str, Any], state: ChatState) -> list[ContentEvent
     draft = _draft(as_count(call.get("index")), as_str(call.get("id")), name, state)
     if not draft.name:
         draft.name = mend(name)
+        _sign(draft, call, state)
     return draft.feed(arguments or "", state.blocks)
+
+
+def _sign(draft: ToolDraft, call: dict[str, Any], state: ChatState) -> None:
+    """Gemini signs the first call of an answer, and refuses the next turn without that; the id carries it there."""
+    signature = as_str(as_dict(as_dict(call.get("extra_content")).get("google")).get("thought_signature"))
+    if signature:
+        draft.call_id = sign_call(draft.call_id, state.upstream.name, mend(signature))
 
 
 def _draft(index: int | None, call_id: str, name: str, state: ChatState) -> ToolDraft:
     """The call a fragment belongs to: by index; by id where a server sends none, or 0 for all of them."""
     if index is None:
-        known = [draft for draft in state.drafts if draft.call_id == call_id] if call_id else state.drafts[-1:]
+        known = [draft for draft in state.drafts if _own_id(draft) == call_id] if call_id else state.drafts[-1:]
         draft = known[0] if known and not (name and not call_id) else None
     else:
         draft = state.by_index.get(index)
-        if draft is not None and name and call_id and draft.call_id not in (call_id, _made_id(state, draft)):
+        if draft is not None and name and call_id and _own_id(draft) not in (call_id, _made_id(state, draft)):
             draft = None
     if draft is None:
-        taken = any(draft.call_id == call_id for draft in state.drafts)
+        taken = any(_own_id(draft) == call_id for draft in state.drafts)
         draft = ToolDraft(f"call_{state.salt}_{len(state.drafts)}" if taken or not call_id else call_id)
         state.drafts.append(draft)
     if index is not None:
         state.by_index[index] = draft
     return draft
+
+
+def _own_id(draft: ToolDraft) -> str:
+    return signed_call(draft.call_id).id
 
 
 def _made_id(state: ChatState, draft: ToolDraft) -> str:
