@@ -48,6 +48,30 @@ class ImagePart(_Model):
     cache_control: CacheControl | None = None
 
 
+class File(_Model):
+    """A file: its data as a data URL, where it is, or the id under which its provider keeps it; one of them."""
+
+    filename: str | None = None
+    file_data: str | None = Field(default=None, min_length=1, description="A data URL in base64")
+    file_url: str | None = Field(default=None, min_length=1)
+    file_id: str | None = Field(default=None, min_length=1)
+    context: str | None = Field(default=None, description="What the model is told about it; Anthropic only")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if sum(place is not None for place in (self.file_data, self.file_url, self.file_id)) != 1:
+            raise ValueError("give one of file_data, file_url and file_id")
+        return self
+
+
+class FilePart(_Model):
+    """A file in a message: a PDF, or what else the provider reads."""
+
+    type: Literal["file"]
+    file: File
+    cache_control: CacheControl | None = None
+
+
 class RefusalPart(_Model):
     """A refusal that an assistant gave earlier."""
 
@@ -65,7 +89,7 @@ class ReasoningPart(_Model):
     provider: str | None = Field(default=None, description="Whose signature or opaque it is")
 
 
-ContentPart = Annotated[TextPart | ImagePart | RefusalPart | ReasoningPart, Field(discriminator="type")]
+ContentPart = Annotated[TextPart | ImagePart | FilePart | RefusalPart | ReasoningPart, Field(discriminator="type")]
 
 
 class FunctionCall(_Model):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.dialects.files import file_part
 from broker.dialects.reading import Fields, Node
 from broker.dialects.turns import as_content, cache_mark, image_part, refusal_part, text_part, tool_call
-from broker.request import ContentPart, Message, ReasoningPart, ToolCallPart
+from broker.dialects.vendors import OPENAI_FILES
+from broker.request import CacheControl, ContentPart, FilePart, Message, ReasoningPart, ToolCallPart
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
-_PARTS = {"user": ("text", "image_url"), "assistant": ("text", "refusal")}
+_PARTS = {"user": ("text", "image_url", "file"), "assistant": ("text", "refusal")}
 """What a message of a role may be made of; the others: of text."""
-_LOST = {
-    "input_audio": "sound cannot be passed on",
-    "file": "files cannot be passed on: give their text",
-}
+_LOST = {"input_audio": "sound cannot be passed on"}
 """Parts that chat completions know and the canonical request does not."""
 
 
@@ -62,10 +61,21 @@ def _part(node: Node, allowed: tuple[str, ...]) -> ContentPart:
             part = text_part(fields.need("text"), cache_mark(fields))
         case "refusal":
             part = refusal_part(fields.need("refusal"))
+        case "file":
+            part = _file(fields.need("file"), cache_mark(fields))
         case _:
             image = fields.need("image_url").fields()
             part = image_part(image.need("url"), image.take("detail"), cache_mark(fields))
             image.done()
+    fields.done()
+    return part
+
+
+def _file(node: Node, mark: CacheControl | None) -> FilePart:
+    fields = node.fields()
+    part = file_part(
+        node, {name: fields.take(name) for name in ("filename", "file_data", "file_id")}, OPENAI_FILES, mark
+    )
     fields.done()
     return part
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+from broker.dialects.files import file_part, text_url
 from broker.dialects.reading import Fields, Node
 from broker.dialects.sealed import Part, unseal
 from broker.dialects.turns import Turns, as_content, cache_mark, image_part, text_part
-from broker.dialects.vendors import FAILED_RESULTS, IMAGES_IN_RESULTS
-from broker.request import ContentPart, FunctionCall, Message, ReasoningPart, TextPart, ToolCallPart
+from broker.dialects.vendors import ANTHROPIC_FILES, FAILED_RESULTS, MEDIA_IN_RESULTS
+from broker.request import CacheControl, ContentPart, FunctionCall, Message, ReasoningPart, TextPart, ToolCallPart
 
 HOME = "anthropic"
 _LOST = "cannot be passed on through the log"
@@ -118,18 +119,20 @@ def _result(node: Node) -> str | list[ContentPart]:
     parts: list[ContentPart] = []
     for block in node.items():
         part = _shown(block)
-        if part.type == "image_url" and node.vendor not in IMAGES_IN_RESULTS:
+        if part.type != "text" and node.vendor not in MEDIA_IN_RESULTS:
             raise block.refused("the provider of this model takes text in a tool's result only")
         parts.append(part)
     return as_content(parts)
 
 
 def _shown(node: Node) -> ContentPart:
-    """A text or an image."""
+    """A text, an image or a document."""
     fields = node.fields()
     kind = fields.need("type")
     if kind.value == "text":
         return _text(fields)
+    if kind.value == "document":
+        return _document(node, fields)
     if kind.value != "image":
         raise kind.refused(_LOST)
     fields.hint("transformations", {})
@@ -137,6 +140,46 @@ def _shown(node: Node) -> ContentPart:
     part = image_part(_image_url(source), None, cache_mark(fields))
     fields.done()
     return part
+
+
+def _document(node: Node, fields: Fields) -> ContentPart:
+    fields.refuse("citations", "citations cannot be kept in the log", {}, {"enabled": False})
+    source, title, context, mark = (
+        fields.need("source"),
+        fields.take("title"),
+        fields.take("context"),
+        cache_mark(fields),
+    )
+    fields.done()
+    inner = source.fields()
+    kind = inner.need("type")
+    if kind.value == "content":
+        raise kind.refused("give the blocks of a document as blocks of the message")
+    given = {"filename": title, "context": context}
+    match kind.word(("base64", "text", "url", "file")):
+        case "url":
+            given["file_url"] = inner.need("url")
+        case "file":
+            given["file_id"] = inner.need("file_id")
+        case "text":
+            inner.need("media_type").word(("text/plain",))
+            data = inner.need("data")
+            if node.vendor not in ANTHROPIC_FILES and context is None:
+                # Whoever else is asked reads a plain text best as what it is.
+                inner.done()
+                return _plain(data, title, mark)
+            given["file_data"] = Node(text_url(data.text()), data.path, data.reading)
+        case _:
+            media, data = inner.need("media_type").text(), inner.need("data")
+            given["file_data"] = Node(f"data:{media};base64,{data.text()}", data.path, data.reading)
+    inner.done()
+    return file_part(node, given, ANTHROPIC_FILES, mark)
+
+
+def _plain(data: Node, title: Node | None, mark: CacheControl | None) -> ContentPart:
+    if title is not None:
+        title.ignore()
+    return text_part(data, mark)
 
 
 def _image_url(node: Node) -> Node:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.content import Block
+from broker.dialects.files import file_part
 from broker.dialects.reading import Fields, Node
 from broker.dialects.sealed import unseal
 from broker.dialects.turns import Turns, as_content, image_part, refusal_part, text_part, tool_call
-from broker.dialects.vendors import IMAGES_IN_RESULTS
+from broker.dialects.vendors import MEDIA_IN_RESULTS, OPENAI_FILES
 from broker.request import (
     ContentPart,
     FunctionCall,
@@ -24,6 +25,7 @@ from broker.request import (
 
 HOME = "openai-responses"
 _ROLES = ("user", "assistant", "system", "developer")
+_ASKING = ("input_text", "input_image", "input_file")
 _LOST = "cannot be passed on through the log"
 _BOOKKEEPING = ("id", "status")
 
@@ -119,11 +121,13 @@ def _part(node: Node, role: str) -> ContentPart:
     kind = fields.need("type")
     part: ContentPart
     # Easy messages of the assistant's may hold what it said as input_text.
-    match kind.word(("output_text", "input_text", "refusal") if role == "assistant" else ("input_text", "input_image")):
+    match kind.word(("output_text", "input_text", "refusal") if role == "assistant" else _ASKING):
         case "refusal":
             part = refusal_part(fields.need("refusal"))
         case "input_image":
             part = _image(fields)
+        case "input_file":
+            part = _file(node, fields)
         case _:
             part = text_part(fields.need("text"))
             fields.hint("annotations", [])
@@ -136,6 +140,12 @@ def _part(node: Node, role: str) -> ContentPart:
 def _image(fields: Fields) -> ContentPart:
     fields.refuse("file_id", "files of the provider's cannot be passed on: give image_url")
     return image_part(fields.need("image_url"), fields.take("detail"))
+
+
+def _file(node: Node, fields: Fields) -> ContentPart:
+    fields.hint("detail", "auto")
+    given = {name: fields.take(name) for name in ("filename", "file_data", "file_url", "file_id")}
+    return file_part(node, given, OPENAI_FILES)
 
 
 def _call(fields: Fields) -> ToolCallPart:
@@ -160,7 +170,7 @@ def _output(fields: Fields) -> Message:
 
 def _result(node: Node) -> ContentPart:
     part = _part(node, "tool")
-    if part.type == "image_url" and node.vendor not in IMAGES_IN_RESULTS:
+    if part.type != "text" and node.vendor not in MEDIA_IN_RESULTS:
         raise node.refused("the provider of this model takes text in a tool's result only")
     return part
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from broker.dialects.files import chat_file
 from broker.dialects.prefix import own_options, prefix_text
 from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
 from broker.events import ContentEvent
-from broker.request import ContentPart, GenerationRequest, ImagePart, Message, ReasoningPart, RefusalPart, ToolCallPart
+from broker.request import (
+    ContentPart,
+    FilePart,
+    GenerationRequest,
+    ImagePart,
+    Message,
+    ReasoningPart,
+    RefusalPart,
+    ToolCallPart,
+)
 
 RESERVED = frozenset({"model", "messages", "stream", "n"})
 """What ``provider_options`` may not set: the adapter depends on it."""
@@ -33,7 +43,8 @@ def request_to_chat(
     ``provider``: whose signatures of its calls go back in; anybody else's stay here.
     ``metadata`` stays here, and so does ``reasoning.budget_tokens``, for which this API has no word.
 
-    Raises :class:`Untranslatable` for an image in a tool's result and for reserved options,
+    Raises :class:`Untranslatable` for an image or a file in a tool's result, for what it can't be
+    told of a file, and for reserved options,
     :class:`broker.errors.ProviderError` ``prefill_refused`` for a prefix that is more than text.
     """
     messages = _messages(request.conversation(), provider, official=official)
@@ -88,11 +99,11 @@ def _message(message: Message, path: str, provider: str, *, official: bool) -> d
     role = "system" if message.role == "developer" and not official else message.role
     content = message.content
     parts = content if isinstance(content, list) else []
-    if message.role == "tool" and any(isinstance(part, ImagePart) for part in parts):
+    if message.role == "tool" and any(isinstance(part, ImagePart | FilePart) for part in parts):
         raise Untranslatable("a tool's result may be text only in chat completions", field=f"{path}.content")
     out: dict[str, Any] = {
         "role": role,
-        "content": content if not isinstance(content, list) else _parts(content, official=official),
+        "content": content if not isinstance(content, list) else _parts(content, path, official=official),
     }
     if message.name is not None:
         out["name"] = message.name
@@ -123,12 +134,15 @@ def _as_parts(content: Any) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
 
 
-def _parts(content: list[ContentPart], *, official: bool) -> list[dict[str, Any]] | None:
+def _parts(content: list[ContentPart], path: str, *, official: bool) -> list[dict[str, Any]] | None:
     """Without reasoning, which is no content in this API."""
-    return [_part(part, official=official) for part in content if not isinstance(part, ReasoningPart)] or None
+    said = [(part, f"{path}.content.{at}") for at, part in enumerate(content) if not isinstance(part, ReasoningPart)]
+    return [_part(part, where, official=official) for part, where in said] or None
 
 
-def _part(part: ContentPart, *, official: bool) -> dict[str, Any]:
+def _part(part: ContentPart, path: str, *, official: bool) -> dict[str, Any]:
+    if isinstance(part, FilePart):
+        return chat_file(part, path)
     if isinstance(part, RefusalPart) and not official:
         return {"type": "text", "text": part.refusal}
     return part.model_dump(exclude_none=True, exclude=_unmarked(official))

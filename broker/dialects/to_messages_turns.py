@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from broker.dialects.files import data_of, document
 from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
 from broker.request import (
     CacheControl,
     ContentPart,
+    FilePart,
     GenerationRequest,
     ImagePart,
     Message,
@@ -21,7 +22,6 @@ from broker.request import (
     ToolCallPart,
 )
 
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
 _SYSTEM = ("system", "developer")
 
 
@@ -71,6 +71,8 @@ def _content(content: str | Sequence[ContentPart] | None, path: str) -> list[dic
 def _blocks(part: ContentPart, path: str) -> list[dict[str, Any]]:
     if isinstance(part, ReasoningPart):
         return _thought(part)
+    if isinstance(part, FilePart):
+        return [{**document(part, path), **_mark(part.cache_control)}]
     if isinstance(part, ImagePart):
         return [{"type": "image", "source": _image(part.image_url.url, path), **_mark(part.cache_control)}]
     if isinstance(part, TextPart):
@@ -93,8 +95,8 @@ def _thought(part: ReasoningPart) -> list[dict[str, Any]]:
 
 
 def _image(url: str, path: str) -> dict[str, str]:
-    if data := _DATA_URL.fullmatch(url):
-        return {"type": "base64", "media_type": data["type"], "data": data["data"]}
+    if data := data_of(url):
+        return {"type": "base64", "media_type": data.media_type, "data": data.base64}
     if url.startswith("https://"):
         return {"type": "url", "url": url}
     raise Untranslatable("an image needs an https URL or a data URL in base64", field=f"{path}.image_url.url")

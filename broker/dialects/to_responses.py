@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from broker.dialects.files import input_file
 from broker.dialects.prefix import own_options
 from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
 from broker.request import (
     ContentPart,
+    FilePart,
     GenerationRequest,
     ImagePart,
     Message,
@@ -47,7 +49,7 @@ def request_to_responses(
         raise Untranslatable("stop: the Responses API knows no stop sequences", field="stop")
     body: dict[str, Any] = {
         "model": model,
-        "input": [item for message in request.conversation() for item in _items(message, provider)],
+        "input": [item for at, message in enumerate(request.conversation()) for item in _items(message, at, provider)],
         "stream": True,
         "store": False,
         **_fields(request),
@@ -115,14 +117,14 @@ def _format(wanted: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", **schema}
 
 
-def _items(message: Message, provider: str) -> list[dict[str, Any]]:
+def _items(message: Message, index: int, provider: str) -> list[dict[str, Any]]:
     content = message.content
     parts: Sequence[ContentPart] = [TextPart(type="text", text=content)] if isinstance(content, str) else content or ()
     if message.role == "tool":
-        output = content if isinstance(content, str) else [_input_part(part) for part in parts]
+        output = content if isinstance(content, str) else _input_parts(parts, index)
         return [{"type": "function_call_output", "call_id": _call_id(message.tool_call_id), "output": output}]
     if message.role != "assistant":
-        return [{"type": "message", "role": message.role, "content": [_input_part(part) for part in parts]}]
+        return [{"type": "message", "role": message.role, "content": _input_parts(parts, index)}]
     items: list[dict[str, Any]] = []
     for part in parts:
         if isinstance(part, ReasoningPart):
@@ -152,8 +154,14 @@ def _thought(part: ReasoningPart, provider: str) -> list[dict[str, Any]]:
     return [{"type": "reasoning", "summary": summary, "encrypted_content": sealed}]
 
 
-def _input_part(part: ContentPart) -> dict[str, Any]:
+def _input_parts(parts: Sequence[ContentPart], index: int) -> list[dict[str, Any]]:
+    return [_input_part(part, f"messages.{index}.content.{at}") for at, part in enumerate(parts)]
+
+
+def _input_part(part: ContentPart, path: str) -> dict[str, Any]:
     match part:
+        case FilePart():
+            return input_file(part, path)
         case ImagePart(image_url=image):
             return {"type": "input_image", "image_url": image.url, "detail": image.detail or "auto"}
         case RefusalPart(refusal=text) | TextPart(text=text) | ReasoningPart(text=text):
@@ -164,7 +172,7 @@ def _output_part(part: ContentPart) -> dict[str, Any]:
     match part:
         case RefusalPart(refusal=refusal):
             return {"type": "refusal", "refusal": refusal}
-        case ImagePart():
-            raise Untranslatable("messages: an assistant's message can't hold an image", field="messages")
+        case ImagePart() | FilePart():
+            raise Untranslatable("messages: an assistant's message can't hold an image or a file", field="messages")
         case TextPart(text=text) | ReasoningPart(text=text):
             return {"type": "output_text", "text": text}

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from broker.errors import InvalidRequest
 from broker.request import (
     ContentPart,
+    File,
+    FilePart,
     FunctionCall,
     ImagePart,
     ImageURL,
@@ -87,7 +89,7 @@ def _plain(message: UIMessage) -> Message:
             case "text":
                 said.append(_text(part, path))
             case "file" if message.role == "user":
-                said.append(_image(part, path))
+                said.append(_file(part, path))
             case _:
                 _skip(part["type"], path)
     if not said:
@@ -229,13 +231,18 @@ def _text(part: dict[str, Any], path: str) -> TextPart:
     return TextPart(type="text", text=_string(part, "text", path))
 
 
-def _image(part: dict[str, Any], path: str) -> ImagePart:
+def _file(part: dict[str, Any], path: str) -> ImagePart | FilePart:
     media_type, url = _string(part, "mediaType", path), _string(part, "url", path)
-    if media_type != "image" and not media_type.startswith("image/"):
-        raise at(f"{path}.mediaType", "must be an image's: other files cannot be passed on")
-    if not url.startswith(("https://", "data:image/")):
-        raise at(f"{path}.url", "must be an https URL or a data URL of an image")
-    return ImagePart(type="image_url", image_url=ImageURL(url=url))
+    if media_type.startswith(("audio", "video")):
+        raise at(f"{path}.mediaType", "cannot be a recording's: it cannot be passed on")
+    image = media_type == "image" or media_type.startswith("image/")
+    if not url.startswith(("https://", "data:image/" if image else "data:")):
+        raise at(f"{path}.url", "must be an https URL or a data URL of such a file")
+    if image:
+        return ImagePart(type="image_url", image_url=ImageURL(url=url))
+    name = part.get("filename")
+    place = {"file_data" if url.startswith("data:") else "file_url": url}
+    return FilePart(type="file", file=File(filename=name if isinstance(name, str) else None, **place))
 
 
 def _skip(kind: str, path: str) -> None:

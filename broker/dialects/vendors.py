@@ -12,8 +12,12 @@ CHAT: frozenset[Vendor] = frozenset({"openai.chat", "compatible"})
 """They are asked over chat completions."""
 ALL: frozenset[Vendor] = frozenset(get_args(Vendor))
 
-IMAGES_IN_RESULTS: frozenset[Vendor] = ALL - CHAT
-"""They take an image in a tool's result: chat completions have text there only."""
+MEDIA_IN_RESULTS: frozenset[Vendor] = ALL - CHAT
+"""They take images and files in a tool's result: chat completions have text there only."""
+OPENAI_FILES: frozenset[Vendor] = ALL - {"anthropic"}
+"""They may know a file by the id that OpenAI's clients give it."""
+ANTHROPIC_FILES: frozenset[Vendor] = frozenset({"anthropic", "demo"})
+"""They know a file by Anthropic's id."""
 FAILED_RESULTS: frozenset[Vendor] = frozenset({"anthropic", "demo"})
 """They can be told that a tool failed; the others have its text only."""
 STOPS: frozenset[Vendor] = ALL - {"openai.responses"}

@@ -97,7 +97,7 @@ def test_limits_and_stops() -> None:
 PART = "messages.0.content.0"
 REFUSED: list[tuple[dict[str, Any], Vendor, str]] = [
     ({"messages": [{"role": "function", "name": "f", "content": "1"}]}, "openai.chat", "messages.0.role"),
-    ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "openai.chat", PART),
+    ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "openai.chat", f"{PART}.file"),
     ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "openai.chat", PART),
     ({"messages": [{"role": "assistant", "content": None}]}, "openai.chat", "messages.0"),
     ({"messages": [{"role": "assistant", "audio": {"id": "a"}}]}, "openai.chat", "messages.0.audio"),

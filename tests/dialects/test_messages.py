@@ -131,7 +131,7 @@ REFUSED: list[tuple[dict[str, Any], Vendor, str]] = [
     ({"max_tokens": None}, "anthropic", "max_tokens"),
     ({"stop_sequences": ["x"]}, "openai.responses", "stop_sequences"),
     (
-        {"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "search_result", "source": "x"}]}]},
         "anthropic",
         "messages.0.content.0.type",
     ),

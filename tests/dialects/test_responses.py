@@ -156,7 +156,7 @@ def test_openai_is_told_what_its_own_client_said() -> None:
         ({"prompt": {"id": "p"}}, "prompt"),
         ({"include": ["message.output_text.logprobs"]}, "include.0"),
         ({"input": [{"type": "web_search_call", "id": "ws"}]}, "input.0.type"),
-        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, "input.0.content.0.type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input.0.content.0.type"),
         ({"input": []}, "input"),
         ({"stop": "x"}, "stop"),
         ({"max_output_tokens": 0}, "max_output_tokens"),

@@ -58,7 +58,7 @@ REFUSED: list[tuple[Dialect, Vendor, dict[str, Any], str]] = [
         },
         "input.0.output.0",
     ),
-    ("openai.chat", "openai.chat", asked("openai.chat", {"type": "file", "file": {}}), "messages.0.content.0"),
+    ("openai.chat", "openai.chat", asked("openai.chat", {"type": "file", "file": {}}), "messages.0.content.0.file"),
     ("openai.chat", "openai.chat", calls({"type": "custom", "id": "c"}), "messages.0.tool_calls.0.type"),
     (
         "openai.chat",
@@ -74,7 +74,7 @@ REFUSED: list[tuple[Dialect, Vendor, dict[str, Any], str]] = [
         "messages.0.content.0.image_url.url",
     ),
     ("anthropic", "openai.chat", result(IMAGE), "messages.0.content.0.content.0"),
-    ("anthropic", "openai.chat", result({"type": "document"}), "messages.0.content.0.content.0.type"),
+    ("anthropic", "openai.chat", result({"type": "search_result"}), "messages.0.content.0.content.0.type"),
     (
         "anthropic",
         "anthropic",

@@ -17,7 +17,7 @@ from broker.dialects.to_chat import request_to_chat
 from broker.dialects.to_messages import request_to_messages
 from broker.dialects.to_responses import request_to_responses
 from broker.dialects.translated import Translated
-from broker.dialects.vendors import IMAGES_IN_RESULTS, Vendor
+from broker.dialects.vendors import MEDIA_IN_RESULTS, Vendor
 from broker.request import Dialect, GenerationRequest
 from tests.dialects.readers import understood
 from tests.dialects.talks import DIALECTS, HOMES, VENDORS, Fact, Talk, body_in, talks, told_to
@@ -54,7 +54,7 @@ def write(vendor: Vendor, request: GenerationRequest) -> dict[str, Any]:
 def test_every_provider_is_told_what_was_said(dialect: Dialect, vendor: Vendor, data: st.DataObject) -> None:
     """The conversation fact by fact and in order, and the settings of the answer."""
     chat = dialect == "openai.chat"
-    talk = data.draw(talks(thinks=not chat, images=not chat and vendor in IMAGES_IN_RESULTS))
+    talk = data.draw(talks(thinks=not chat, images=not chat and vendor in MEDIA_IN_RESULTS))
     translated = read(dialect, body_in(dialect, talk), vendor)
     check(translated.request, vendor, "m")
     said = asdict(understood(vendor, write(vendor, translated.request)))

@@ -121,6 +121,17 @@ def test_images_and_what_a_model_is_told_nothing_of() -> None:
     ]
 
 
+def test_files() -> None:
+    """By their data, or where they are."""
+    pdf = {"type": "file", "mediaType": "application/pdf"}
+    data = "data:application/pdf;base64,JVBERg=="
+    asked = says("user", {**pdf, "url": data, "filename": "a.pdf"}, {**pdf, "url": "https://x/a.pdf"})
+    assert told(asked)[0]["content"] == [
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": data}},
+        {"type": "file", "file": {"file_url": "https://x/a.pdf"}},
+    ]
+
+
 def test_steps_keep_their_order() -> None:
     """What was said, what was called, what came of it; then the next step."""
     done = call("output-available", output={"n": [1, "é"]})
@@ -226,7 +237,7 @@ def test_a_regeneration_leaves_the_old_answer_out() -> None:
     assert len(told(says("user", "Hi"), says("assistant", "a"), says("user", "b"), old, **again)) == 4
 
 
-FILE = {"type": "file", "mediaType": "application/pdf", "url": "https://x/a.pdf"}
+FILE = {"type": "file", "mediaType": "audio/mp3", "url": "https://x/a.mp3"}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({}, "messages"),
     ({"messages": []}, "messages"),
