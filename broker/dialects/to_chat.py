@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.dialects.files import chat_file
+from broker.dialects.ids import CHAT_LENGTH, short_id
 from broker.dialects.prefix import own_options, prefix_text
 from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
@@ -108,7 +109,7 @@ def _message(message: Message, path: str, provider: str, *, official: bool) -> d
     if message.name is not None:
         out["name"] = message.name
     if message.tool_call_id is not None:
-        out["tool_call_id"] = signed_call(message.tool_call_id).id
+        out["tool_call_id"] = _call_id(message.tool_call_id, official=official)
     if message.tool_calls:
         out["tool_calls"] = [_call(call, provider, official=official) for call in message.tool_calls]
     if thoughts := [] if official else [_free_thought(part) for part in parts]:
@@ -120,7 +121,11 @@ def _call(call: ToolCallPart, provider: str, *, official: bool) -> dict[str, Any
     """With Gemini's signature, in Gemini's words, if it is this provider that signed the call."""
     said, signed = call.model_dump(exclude_none=True, exclude=_unmarked(official)), signed_call(call.id)
     sealed = {"extra_content": {"google": {"thought_signature": signed.signature}}} if signed.signature else {}
-    return {**said, "id": signed.id, **(sealed if signed.provider == provider else {})}
+    return {**said, "id": _call_id(call.id, official=official), **(sealed if signed.provider == provider else {})}
+
+
+def _call_id(call_id: str, *, official: bool) -> str:
+    return short_id(call_id, CHAT_LENGTH) if official else signed_call(call_id).id
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -51,12 +51,16 @@ def request_to_messages(request: GenerationRequest, model: str, prefix: Sequence
     models a budget, or nothing in the middle of a turn whose thinking is not known.
 
     Raises :class:`Untranslatable` for what this API can't say (``response_format`` json_object, arguments of an earlier
-    tool call that are not a JSON object, an image URL that is neither https nor base64 data) and for reserved options;
-    :class:`broker.errors.ProviderError` ``prefill_refused`` for a prefix that is more than text.
+    tool call that are not a JSON object, nothing but system messages, an image URL that is neither https nor base64
+    data) and for reserved options; :class:`broker.errors.ProviderError` ``prefill_refused`` for a prefix that is more
+    than text.
     """
+    messages = messages_of(request)
+    if not messages:
+        raise Untranslatable("Anthropic needs a message that is not the system's", field="messages")
     body: dict[str, Any] = {
         "model": model,
-        "messages": messages_of(request),
+        "messages": messages,
         "stream": True,
         "max_tokens": request.max_output_tokens or DEFAULT_MAX_TOKENS,
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from broker.dialects.arguments import arguments_of
 from broker.dialects.files import data_of, document
-from broker.dialects.sealed import signed_call
+from broker.dialects.ids import anthropic_id
 from broker.dialects.vendors import Untranslatable
 from broker.request import (
     CacheControl,
@@ -105,22 +105,19 @@ def _image(url: str, path: str) -> dict[str, str]:
 def _tool_result(message: Message, path: str) -> list[dict[str, Any]]:
     failed = {"is_error": True} if message.is_error else {}
     content = _content(message.content, f"{path}.content")
-    result = {"type": "tool_result", "tool_use_id": signed_call(message.tool_call_id or "").id, "content": content}
+    result = {"type": "tool_result", "tool_use_id": anthropic_id(message.tool_call_id or ""), "content": content}
     return [{**result, **failed, **_mark(message.cache_control)}]
 
 
 def _tool_use(call: ToolCallPart, path: str) -> dict[str, Any]:
-    try:
-        value: Any = json.loads(call.function.arguments or "{}")
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
+    value = arguments_of(call.function.arguments)
+    if value is None:
         raise Untranslatable(
             f"the arguments of the tool call {call.id!r} are not a JSON object", field=f"{path}.function.arguments"
         )
     use: dict[str, Any] = {
         "type": "tool_use",
-        "id": signed_call(call.id).id,
+        "id": anthropic_id(call.id),
         "name": call.function.name,
         "input": value,
     }

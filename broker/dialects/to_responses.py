@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.dialects.files import input_file
+from broker.dialects.ids import RESPONSES_LENGTH, short_id
 from broker.dialects.prefix import own_options
-from broker.dialects.sealed import signed_call
 from broker.dialects.vendors import Untranslatable
 from broker.request import (
     ContentPart,
@@ -122,7 +122,13 @@ def _items(message: Message, index: int, provider: str) -> list[dict[str, Any]]:
     parts: Sequence[ContentPart] = [TextPart(type="text", text=content)] if isinstance(content, str) else content or ()
     if message.role == "tool":
         output = content if isinstance(content, str) else _input_parts(parts, index)
-        return [{"type": "function_call_output", "call_id": _call_id(message.tool_call_id), "output": output}]
+        return [
+            {
+                "type": "function_call_output",
+                "call_id": short_id(message.tool_call_id or "", RESPONSES_LENGTH),
+                "output": output,
+            }
+        ]
     if message.role != "assistant":
         return [{"type": "message", "role": message.role, "content": _input_parts(parts, index)}]
     items: list[dict[str, Any]] = []
@@ -136,13 +142,8 @@ def _items(message: Message, index: int, provider: str) -> list[dict[str, Any]]:
     for call in message.tool_calls or ():
         function = call.function
         said = {"name": function.name, "arguments": function.arguments}
-        items.append({"type": "function_call", "call_id": _call_id(call.id), **said})
+        items.append({"type": "function_call", "call_id": short_id(call.id, RESPONSES_LENGTH), **said})
     return items
-
-
-def _call_id(name: str | None) -> str:
-    """Without what another provider signed the call with."""
-    return signed_call(name or "").id
 
 
 def _thought(part: ReasoningPart, provider: str) -> list[dict[str, Any]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
+from broker.dialects.arguments import arguments_of
 from broker.dialects.reading import Fields, Node
 from broker.request import (
     CacheControl,
@@ -55,7 +53,7 @@ def cache_mark(fields: Fields) -> CacheControl | None:
 def tool_call(call_id: Node, name: Node, arguments: Node, mark: CacheControl | None = None) -> ToolCallPart:
     """A call that was made; for Anthropic its arguments must be a JSON object."""
     text = arguments.text()
-    if arguments.vendor == "anthropic" and not _is_object(text):
+    if arguments.vendor == "anthropic" and arguments_of(text) is None:
         raise arguments.refused("Anthropic takes a JSON object only")
     function = name.made(FunctionCall, {"name": name.text(), "arguments": text})
     return call_id.made(ToolCallPart, {"id": call_id.text(), "function": function, "cache_control": mark})
@@ -111,11 +109,3 @@ class Turns:
         """All of it."""
         self.close()
         return self._done
-
-
-def _is_object(text: str) -> bool:
-    try:
-        value: Any = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict)
