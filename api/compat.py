@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, cast
 
@@ -188,19 +188,23 @@ async def whole(asking: Asking, submitted: Submitted, headers: dict[str, str], r
     answer = await when_whole(asking, submitted.record.id)
     if answer is None:
         return Response(status_code=GONE)
-    if isinstance(answer.terminal, Completed):
-        body = render(answer.submission, answer.blocks, answer.provider, answer.terminal)
-        return Response(msgspec.json.encode(body), 200, headers, JSON)
-    failed = _failed(answer.terminal)
-    failed.headers = headers
-    raise failed
+    completed = completed_of(answer, headers)
+    body = render(answer.submission, answer.blocks, answer.provider, completed)
+    return Response(msgspec.json.encode(body), 200, headers, JSON)
 
 
-def _failed(terminal: Failed | Cancelled | None) -> AnswerFailed:
-    match terminal:
-        case Failed():
-            return AnswerFailed.of(terminal.error)
-        case Cancelled():
-            return AnswerFailed(f"the generation was cancelled ({terminal.reason})", code="cancelled", status=409)
+def completed_of(answer: Answer, headers: Mapping[str, str]) -> Completed:
+    """How a plain request's answer ended. Raises :class:`AnswerFailed` where it is not one to go on with.
+
+    SDKs raise for a status and try again after some; what only stands in a body is taken for an answer, an empty one.
+    """
+    match answer.terminal:
+        case Completed() as completed:
+            return completed
+        case Failed() as failed:
+            raise AnswerFailed.of(failed.error, headers)
+        case Cancelled() as cancelled:
+            message = f"the generation was cancelled ({cancelled.reason})"
+            raise AnswerFailed(message, headers, code="cancelled", status=409)
         case None:
-            return AnswerFailed("the generation has no end", code="log_lost", status=503)
+            raise AnswerFailed("the generation has no end", headers, code="log_lost", status=503)

@@ -15,6 +15,7 @@ from api.compat import (
     Target,
     TheAsking,
     answer_headers,
+    completed_of,
     read_object,
     streamed,
     submission_of,
@@ -65,7 +66,10 @@ async def create(asking: TheAsking) -> Response:
     if translated.background:
         return _resource(await asking.node.broker.answer(submission.id, tenant=asking.tenant), headers)
     answer = await when_whole(asking, submission.id)
-    return Response(status_code=CLIENT_GONE) if answer is None else _resource(answer, headers)
+    if answer is None:
+        return Response(status_code=CLIENT_GONE)
+    completed_of(answer, headers)
+    return _resource(answer, headers)
 
 
 def _target(node: Node, model: object) -> Target:

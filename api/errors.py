@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -76,25 +75,27 @@ class Draining(e.ServiceError):
 
 
 class AnswerFailed(e.RejoinderError):
-    """The generation of a plain request has no answer: ``status`` is the HTTP status that says so best."""
+    """The generation of a plain request has no answer: ``status`` is the HTTP status that says so best.
 
-    def __init__(self, message: str, *, code: str, status: int) -> None:
+    ``headers``: what the answer would have said of the generation.
+    """
+
+    def __init__(self, message: str, headers: Mapping[str, str], *, code: str, status: int) -> None:
         super().__init__(message)
+        self.headers = headers
         self.code = code
         self.status = HTTPStatus(status)
 
     @classmethod
-    def of(cls, error: ErrorInfo) -> AnswerFailed:
+    def of(cls, error: ErrorInfo, headers: Mapping[str, str]) -> AnswerFailed:
         """What a failed generation says."""
         status = ANSWER_STATUS.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE if error.retryable else _BAD_GATEWAY)
-        failed = cls(error.message, code=error.code, status=status)
+        failed = cls(error.message, headers, code=error.code, status=status)
         failed.can_retry = error.retryable
         return failed
 
     can_retry = False
     """Whether the same request may succeed later."""
-    headers: Mapping[str, str] = MappingProxyType({})
-    """What names the generation."""
 
 
 _BAD_GATEWAY = HTTPStatus.BAD_GATEWAY
@@ -177,13 +178,11 @@ def problem(error: e.RejoinderError, path: str = "", headers: dict[str, str] | N
 
 
 def _headers(error: e.RejoinderError) -> dict[str, str]:
-    headers = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", **(error.headers if isinstance(error, AnswerFailed) else {})}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, UpgradeRequired):
         headers |= {"upgrade": "websocket", "connection": "upgrade"}
-    if isinstance(error, AnswerFailed):
-        headers |= error.headers
     if isinstance(error, e.Unauthorized):
         headers["www-authenticate"] = 'Bearer realm="rejoinder"'
     return headers
