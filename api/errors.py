@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from api.vendor_errors import vendor_body, vendor_of, vendor_status
+from api.vendor_errors import is_shared, openai_error, vendor_body, vendor_of, vendor_status
 from broker import errors as e
 from broker.dialects.vendors import Untranslatable
 from broker.values import ErrorInfo
@@ -174,6 +174,9 @@ def problem(error: e.RejoinderError, path: str = "", headers: dict[str, str] | N
         body["field"] = error.field
     if isinstance(error, InvalidFields):
         body["errors"] = error.errors
+    if is_shared(path) or isinstance(error, NoSuchRoute):
+        # Who asks for a route that we do not have may well be an SDK, which looks nowhere else.
+        body["error"] = openai_error(status, error)
     return Response(msgspec.json.encode(body), status.value, headers, MEDIA_TYPE)
 
 

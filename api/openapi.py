@@ -172,6 +172,7 @@ _PLAIN_SCHEMAS: dict[str, Any] = {
                 "type": "array",
                 "items": {"type": "object", "properties": {"field": _STRING, "message": _STRING}},
             },
+            "error": {"type": "object", "description": "The same as OpenAI's SDKs read it, under `/v1/models`"},
         },
     },
     "RecordList": {

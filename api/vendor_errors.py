@@ -14,6 +14,7 @@ _PREFIXES: tuple[tuple[str, Vendor], ...] = (
     ("/v1/responses", "openai"),
     ("/v1/messages", "anthropic"),
 )
+_MODELS = "/v1/models"
 
 _OPENAI_TYPES = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
@@ -61,8 +62,18 @@ def vendor_body(vendor: Vendor, status: HTTPStatus, error: RejoinderError) -> di
     if vendor == "anthropic":
         details = {"details": _NO_THREADS} if error.field == "thread" else {}
         return {"type": "error", "error": {"type": anthropic_type(status), "message": error.message, **details}}
+    return {"error": openai_error(status, error)}
+
+
+def openai_error(status: HTTPStatus, error: RejoinderError) -> dict[str, Any]:
+    """What OpenAI's SDKs read of an error; Anthropic's find its message in the same place."""
     code = _OPENAI_CODES.get(error.code, error.code)
-    return {"error": {"message": error.message, "type": openai_type(status), "param": error.field, "code": code}}
+    return {"message": error.message, "type": openai_type(status), "param": error.field, "code": code}
+
+
+def is_shared(path: str) -> bool:
+    """Whether a path speaks to the vendors' clients and to ours alike."""
+    return path == _MODELS or path.startswith(f"{_MODELS}/")
 
 
 def openai_type(status: HTTPStatus) -> str:

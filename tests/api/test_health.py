@@ -12,6 +12,7 @@ from broker.events import Cancelled, Completed, Failed, Started
 from broker.stats import FleetStats
 from broker.telemetry import NodeMetrics, render
 from broker.values import ErrorInfo
+from tests.api.conftest import MakeClient
 from tests.api.fake_door import FakeDoor
 
 
@@ -93,3 +94,26 @@ async def test_a_model_can_be_looked_up(client: httpx2.AsyncClient) -> None:
     for name in ("demo/demo-1", "openai/gpt-5", "claude-opus-4-6"):
         assert (await client.get(f"/v1/models/{name}")).json()["id"] == name
     assert (await client.get("/v1/models/nobody/x")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("/v1/models/nobody/x", 404, "model_not_found"), ("/v1/embeddings", 404, "not_found")],
+)
+async def test_sdks_find_the_message_where_no_vendor_owns_the_path(
+    client: httpx2.AsyncClient, path: str, status: int, code: str
+) -> None:
+    """They read ``error`` and nothing else: openai-js would say that there was no body."""
+    answer = await client.get(path)
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert problem["error"]["message"] == problem["detail"]
+    assert (problem["error"]["type"], problem["error"]["code"]) == ("invalid_request_error", code)
+    assert "error" not in (await client.get("/v1/generations/gen_0")).json()
+
+
+async def test_a_wrong_key_is_told_to_whoever_asks_for_models(make_client: MakeClient) -> None:
+    """The first call of many a client, to see whether its key is right."""
+    async with make_client(api_keys={"a": "k"}) as client:
+        answer = await client.get("/v1/models")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
