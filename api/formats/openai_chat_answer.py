@@ -88,9 +88,11 @@ def chat_answer(submission: Submission, blocks: Iterable[Block], provider: str, 
 
 def _message(blocks: list[Block]) -> dict[str, Any]:
     said = {kind: [block.text for block in blocks if block.kind == kind] for kind in ("text", "refusal", "reasoning")}
+    # Null only where something else was said: clients take the content of any other answer for a string.
+    speaks = said["text"] or not any(block.kind in ("refusal", "tool_call") for block in blocks)
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": "".join(said["text"]) if said["text"] else None,
+        "content": "".join(said["text"]) if speaks else None,
         "refusal": "".join(said["refusal"]) or None,
     }
     if thought := "".join(said["reasoning"]):

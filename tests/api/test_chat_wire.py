@@ -207,3 +207,18 @@ def test_without_a_stream_the_answer_is_the_same(log: list[Entry]) -> None:
     assert message.get("reasoning_content", "") == whole.reasoning
     calls = [(one["id"], *one["function"].values()) for one in message.get("tool_calls", [])]
     assert calls == [tool[:3] for tool in whole.tools]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "content"),
+    [
+        ([], ""),
+        ([Block("reasoning", "Hm.")], ""),
+        ([Block("refusal", "No.")], None),
+        ([Block("tool_call", "{}", call_id="c", name="f", whole=True)], None),
+    ],
+)
+def test_an_answer_without_a_word_is_an_empty_text(blocks: list[Block], content: str | None) -> None:
+    """As OpenAI's are, of which thinking took all tokens; null stands beside calls and refusals only."""
+    answer = chat_answer(submission(), blocks, "openai", Completed("length", "length", None, Usage(3, 2)))
+    assert answer["choices"][0]["message"]["content"] == content
