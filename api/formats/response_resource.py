@@ -18,7 +18,8 @@ from broker.values import ErrorInfo, Usage
 
 _ERROR_CODES = {
     "provider_rate_limited": "rate_limit_exceeded",
-    "context_length_exceeded": "invalid_prompt",
+    # Not on the list, and yet what the API says: agents look for it, to make their history shorter.
+    "context_length_exceeded": "context_length_exceeded",
     "content_rejected": "invalid_prompt",
     "provider_rejected": "invalid_prompt",
     "prefill_refused": "invalid_prompt",

@@ -204,7 +204,6 @@ def test_the_whole_input_is_counted() -> None:
     ("code", "theirs"),
     [
         ("provider_rate_limited", "rate_limit_exceeded"),
-        ("context_length_exceeded", "invalid_prompt"),
         ("content_rejected", "invalid_prompt"),
         ("provider_rejected", "invalid_prompt"),
         ("prefill_refused", "invalid_prompt"),
@@ -216,6 +215,11 @@ def test_errors_are_of_openai_s_list(code: str, theirs: str) -> None:
     """Its model knows no others."""
     assert error_body(ErrorInfo(code, "m")) == {"code": theirs, "message": "m"}
     assert theirs in get_args(ResponseError.model_fields["code"].annotation)
+
+
+def test_a_prompt_that_is_too_long_is_told_as_openai_tells_it() -> None:
+    """Its API says so although its model does not: agents look for this word, to make their history shorter."""
+    assert error_body(ErrorInfo("context_length_exceeded", "m"))["code"] == "context_length_exceeded"
 
 
 def test_an_attempt_that_goes_on_keeps_the_ids() -> None:
