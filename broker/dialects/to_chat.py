@@ -24,8 +24,6 @@ from broker.request import (
 
 RESERVED = frozenset({"model", "messages", "stream", "n"})
 """What ``provider_options`` may not set: the adapter depends on it."""
-_EMPTY = 2
-"""Fields of an assistant's message that has nothing to say in this API: a role, and no content."""
 
 
 def request_to_chat(
@@ -40,7 +38,7 @@ def request_to_chat(
 
     ``official`` = OpenAI's own API: it gets ``max_completion_tokens`` (its reasoning models refuse ``max_tokens``) and
     the role ``developer``. Compatible servers get what all of them know: ``max_tokens``, ``system``, refusals as text;
-    and what only their own clients can have said: reasoning that is nobody's in particular, marks of what to cache.
+    reasoning that nobody has sealed; and what only their own clients can have said: marks of what to cache.
     ``provider``: whose signatures of its calls go back in; anybody else's stay here.
     ``metadata`` stays here, and so does ``reasoning.budget_tokens``, for which this API has no word.
 
@@ -91,7 +89,8 @@ def _messages(conversation: Sequence[Message], provider: str, *, official: bool)
         # What follows on a call without its result is refused: it is the same turn, told in two messages.
         if messages and message.role == "assistant" and messages[-1].get("tool_calls"):
             messages[-1] = _joined(messages[-1], said)
-        elif message.role != "assistant" or said["content"] is not None or len(said) > _EMPTY:
+        elif message.role != "assistant" or said["content"] is not None or message.tool_calls:
+            # One that only thought has nothing to say in this API.
             messages.append(said)
     return messages
 
@@ -112,8 +111,8 @@ def _message(message: Message, path: str, provider: str, *, official: bool) -> d
         out["tool_call_id"] = _call_id(message.tool_call_id, official=official)
     if message.tool_calls:
         out["tool_calls"] = [_call(call, provider, official=official) for call in message.tool_calls]
-    if thoughts := [] if official else [_free_thought(part) for part in parts]:
-        out |= {"reasoning_content": "".join(thoughts)} if any(thoughts) else {}
+    if thoughts := [] if official else _free_thoughts(parts):
+        out["reasoning_content"] = "".join(thoughts)
     return out
 
 
@@ -132,17 +131,23 @@ def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Two messages of the assistant's as one."""
     contents = [_as_parts(one["content"]), _as_parts(other["content"])]
     calls = [*one.get("tool_calls", ()), *other.get("tool_calls", ())]
-    return {**one, **other, "content": [*contents[0], *contents[1]] or None, "tool_calls": calls}
+    joined = {**one, **other, "content": [*contents[0], *contents[1]] or None, "tool_calls": calls}
+    if thoughts := [said["reasoning_content"] for said in (one, other) if "reasoning_content" in said]:
+        joined["reasoning_content"] = "".join(thoughts)
+    return joined
 
 
 def _as_parts(content: Any) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
 
 
-def _parts(content: list[ContentPart], path: str, *, official: bool) -> list[dict[str, Any]] | None:
-    """Without reasoning, which is no content in this API."""
+def _parts(content: list[ContentPart], path: str, *, official: bool) -> str | list[dict[str, Any]] | None:
+    """Without reasoning, which is no content in this API; a text beside it is a string again: not all take a list."""
     said = [(part, f"{path}.content.{at}") for at, part in enumerate(content) if not isinstance(part, ReasoningPart)]
-    return [_part(part, where, official=official) for part, where in said] or None
+    parts = [_part(part, where, official=official) for part, where in said]
+    if len(parts) == 1 < len(content) and parts[0].keys() == {"type", "text"}:
+        return parts[0]["text"]
+    return parts or None
 
 
 def _part(part: ContentPart, path: str, *, official: bool) -> dict[str, Any]:
@@ -153,8 +158,10 @@ def _part(part: ContentPart, path: str, *, official: bool) -> dict[str, Any]:
     return part.model_dump(exclude_none=True, exclude=_unmarked(official))
 
 
-def _free_thought(part: ContentPart) -> str:
-    return part.text if isinstance(part, ReasoningPart) and part.provider is None else ""
+def _free_thoughts(parts: Sequence[ContentPart]) -> list[str]:
+    """What everybody may read. Some servers refuse a turn that comes back without it; an empty one was meant so."""
+    thoughts = [part for part in parts if isinstance(part, ReasoningPart) and not (part.signature or part.opaque)]
+    return [part.text for part in thoughts if part.text or part.provider is None]
 
 
 def _unmarked(official: bool) -> set[str]:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from broker.content import Block
 from broker.dialects.check import check
 from broker.dialects.from_chat import from_chat
 from broker.dialects.from_responses import from_responses
+from broker.dialects.response_turns import Previous
 from broker.dialects.to_chat import request_to_chat
 from broker.dialects.to_messages import request_to_messages
 from broker.dialects.to_responses import request_to_responses
@@ -51,9 +53,7 @@ def test_a_compatible_server_is_told_what_its_own_client_said() -> None:
         {"role": "system", "content": "Be brief."},
         *MESSAGES[1:3],
         {"role": "assistant", "content": [{"type": "text", "text": "No."}]},
-        MESSAGES[4],
-        MESSAGES[5] | {"content": [{"type": "text", "text": "I look."}]},
-        MESSAGES[6],
+        *MESSAGES[4:],
     ]
     assert translated.ignored == ()
 
@@ -125,7 +125,47 @@ def test_what_cannot_be_served_is_named(fields: dict[str, Any], vendor: Vendor, 
     assert caught.value.field == field
 
 
-def test_thinking_alone_is_no_turn_in_chat_completions() -> None:
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_compatible_server_gets_back_what_it_thought(chained: bool) -> None:
+    """Through the Responses API too: some refuse the results of tools without the thoughts that asked for them."""
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]}
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    answer = [thought, {"role": "assistant", "content": "I look."}, call]
+    result = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+    asked = {"role": "user", "content": "x"}
+    blocks = [Block("reasoning", "hm"), Block("text", "I look."), Block("tool_call", "{}", None, None, "c1", "f", True)]
+    previous = Previous(from_responses({"model": "m", "input": [asked]}, "compatible").request, blocks, "vllm")
+    items = [result] if chained else [asked, *answer, result]
+    request = from_responses({"model": "m", "input": items}, "compatible", previous if chained else None).request
+    assert request_to_chat(request, "m", official=False)["messages"] == [asked, *MESSAGES[5:]]
+    (_, said, _) = request_to_chat(request, "m", official=True)["messages"]
+    assert "reasoning_content" not in said
+
+
+def test_a_compatible_server_gets_empty_thoughts_as_they_are() -> None:
+    """Clients pad turns with them for servers that want the field in every one."""
+    turn = {"role": "assistant", "content": "x", "reasoning_content": ""}
+    request = from_chat(body(messages=[turn]), "compatible").request
+    assert request_to_chat(request, "m", official=False)["messages"] == [turn]
+
+
+def test_thoughts_of_two_turns_in_one_are_one() -> None:
+    """A turn that is told in two messages is joined, with all that it thought; sealed thoughts are no one else's."""
+    items = [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "first"}]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": ", then"}]},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "secret"}], "encrypted_content": "rj1.a.b"},
+        {"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{}"},
+    ]
+    request = from_responses({"model": "m", "input": items}, "compatible").request
+    (said,) = request_to_chat(request, "m", official=False)["messages"]
+    assert said["reasoning_content"] == "first, then"
+    assert [call["id"] for call in said["tool_calls"]] == ["c1", "c2"]
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_thinking_alone_is_no_turn_in_chat_completions(official: bool) -> None:
     """Which have no word for it, and refuse a message without content."""
     items = [
         {"role": "user", "content": "x"},
@@ -133,7 +173,7 @@ def test_thinking_alone_is_no_turn_in_chat_completions() -> None:
         {"role": "user", "content": "y"},
     ]
     request = from_responses({"model": "m", "input": items}, "openai.chat").request
-    said = request_to_chat(request, "m", official=True)["messages"]
+    said = request_to_chat(request, "m", official=official)["messages"]
     assert [message["role"] for message in said] == ["user", "user"]
 
 
