@@ -90,8 +90,14 @@ def _refusal(fields: Fields) -> list[ContentPart]:
     fields.refuse("audio", "sound cannot be passed on")
     fields.refuse("function_call", "is served in its newer form only: give tool_calls")
     fields.hint("annotations", [])
+    _notes(fields)
     refusal = fields.take("refusal")
     return [refusal_part(refusal)] if refusal else []
+
+
+def _notes(fields: Fields) -> None:
+    """What LiteLLM writes beside every answer, and its users give back with it."""
+    fields.hint("provider_specific_fields", {}, {"refusal": None})
 
 
 def _calls(node: Node | None) -> list[ToolCallPart] | None:
@@ -105,6 +111,7 @@ def _call(node: Node) -> ToolCallPart:
         raise kind.refused("only functions can be called")
     function = fields.need("function").fields()
     fields.skip("index")
+    _notes(fields)
     made = tool_call(fields.need("id"), function.need("name"), function.need("arguments"), cache_mark(fields))
     function.done()
     fields.done()

@@ -159,8 +159,8 @@ class Fields:
         return left
 
     def done(self) -> None:
-        """Refuse what nobody has read."""
-        for name in self._left:
+        """Refuse what nobody has read; a null says nothing, whatever its name."""
+        for name in self.left():
             raise InvalidRequest(f"{self._path(name)}: there is no such field here", field=self._path(name))
 
     def _path(self, name: str) -> str:

@@ -149,6 +149,18 @@ def test_a_compatible_server_gets_empty_thoughts_as_they_are() -> None:
     assert request_to_chat(request, "m", official=False)["messages"] == [turn]
 
 
+def test_an_answer_is_taken_back_as_litellm_dumps_it() -> None:
+    """With notes of its own in messages and calls, which say nothing to a model, and nulls of whatever name."""
+    notes: dict[str, Any] = {"provider_specific_fields": {"refusal": None}}
+    turn = MESSAGES[5] | notes | {"images": None, "tool_calls": [CALL | notes]}
+    translated = from_chat(body(messages=[MESSAGES[4], turn]), "compatible")
+    assert request_to_chat(translated.request, "m", official=False)["messages"] == [MESSAGES[4], MESSAGES[5]]
+    assert translated.ignored == ()
+    said = turn | {"provider_specific_fields": {"citations": ["c"]}}
+    translated = from_chat(body(messages=[MESSAGES[4], said]), "compatible")
+    assert translated.ignored == ("messages.provider_specific_fields",)
+
+
 def test_thoughts_of_two_turns_in_one_are_one() -> None:
     """A turn that is told in two messages is joined, with all that it thought; sealed thoughts are no one else's."""
     items = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from openai.types.responses import ResponseFunctionToolCall
 
 from broker.content import Block
 from broker.dialects.from_responses import from_responses, references
@@ -146,6 +147,14 @@ def test_openai_is_told_what_its_own_client_said() -> None:
     translated = from_responses(body, "openai.chat")
     assert translated.request.provider_options == {"verbosity": "low"}
     assert translated.ignored == ("reasoning.context",)
+
+
+def test_a_call_is_taken_back_as_the_sdk_dumps_it() -> None:
+    """``model_dump`` has every field that there could be, one of them by a name that only Python knows."""
+    call = ResponseFunctionToolCall(type="function_call", call_id="c1", name="f", arguments="{}").model_dump()
+    assert "async_" in call
+    request = from_responses(ASKED | {"input": [call]}, "openai.responses").request
+    assert [one.id for one in request.conversation()[0].tool_calls or ()] == ["c1"]
 
 
 @pytest.mark.parametrize(
