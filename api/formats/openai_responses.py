@@ -14,7 +14,7 @@ import msgspec
 from api.formats.base import Rope, rope_text
 from api.formats.response_frames import Frames, Item, block_of, frame, new_item
 from api.formats.response_items import ItemStatus, item_id, status_at_end
-from api.formats.response_resource import INCOMPLETE, error_body, is_background, resource_of_items
+from api.formats.response_resource import INCOMPLETE, is_background, resource_of_items
 from api.sse import HEARTBEAT
 from broker.content import Block, BlockKind
 from broker.events import (
@@ -35,9 +35,12 @@ from broker.events import (
 )
 from broker.record import Status
 from broker.submission import Submission
-from broker.values import ErrorInfo
 
-_VOID = ErrorInfo("restarted", "the answer was begun again from its start: what was sent of it so far is void")
+_VOID = {
+    "code": "restarted",
+    "message": "the answer was begun again from its start: what was sent of it so far is void",
+    "param": None,
+}
 
 
 class Call(NamedTuple):
@@ -103,9 +106,7 @@ class ResponsesFold:
 
     def void(self, state: State) -> list[bytes]:
         """The error event in both shapes: openai-python raises for the nested one, and its model is the flat one."""
-        body = error_body(_VOID)
-        fields = {"code": body["code"], "message": body["message"], "param": None}
-        return [frame("error", state.sequence, {**fields, "error": {"type": body["code"], **fields}})]
+        return [frame("error", state.sequence, {**_VOID, "error": {"type": "server_error", **_VOID}})]
 
 
 class _Draft:

@@ -169,7 +169,7 @@ def test_a_restart_begins_the_output_anew_and_the_numbers_go_on() -> None:
     assert numbers == [0, 1, *range(7, 15)]
     fold = ResponsesFold(SUBMISSION)
     [error] = read(fold.void(told[3][1]))
-    flat = {key: error["error"][key] for key in ("code", "message", "param")}
+    flat = {"code": "restarted", "message": error["message"], "param": None}
     assert error == {"type": "error", "sequence_number": 6, **flat, "error": {"type": "server_error", **flat}}
     [first, second] = [read(told[at][2])[0]["item"]["id"] for at in (2, 5)]
     assert first != second

@@ -91,4 +91,4 @@ def test_a_void_attempt_is_an_error_that_is_raised() -> None:
         with pytest.raises(APIError, match="begun again") as raised:
             next(stream)
     assert got == [0, 1, 2, 3, 4]
-    assert raised.value.code == "server_error"
+    assert raised.value.code == "restarted"
