@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from broker.dialects.prefix import own_options, prefix_text
-from broker.dialects.to_messages_turns import messages_of, system_of
+from broker.dialects.to_messages_turns import messages_of, system_of, thoughtless
 from broker.dialects.vendors import Untranslatable
 from broker.events import ContentEvent
 from broker.request import GenerationRequest, Tool
@@ -120,22 +120,11 @@ def _thinking(request: GenerationRequest, model: str, messages: list[dict[str, A
     if can_prefill(model):
         budget = EFFORT_BUDGETS[wanted.effort]
         budget = budget if limit is None else min(budget, limit - 1)
-        possible = budget >= MIN_BUDGET and not _called_without_a_thought(messages)
+        possible = budget >= MIN_BUDGET and not thoughtless(messages)
         return _budget(limit, budget) if possible else {}
     # Without a word about display, newer models send thinking without its text.
     thinking = {"type": "adaptive", "display": "summarized"}
     return {"thinking": thinking, "output_config": {"effort": _EFFORTS.get(wanted.effort, wanted.effort)}}
-
-
-def _called_without_a_thought(messages: list[dict[str, Any]]) -> bool:
-    """Whether the turn that is to be gone on with called tools and does not begin with thinking.
-
-    So it is where another wire had no word for what was thought, or another vendor's model made the calls. Models that
-    think by a budget refuse to think in the middle of such a turn; effort is a hint, the answer is not.
-    """
-    answers: list[list[dict[str, Any]]] = [one["content"] for one in messages if one["role"] == "assistant"]
-    kinds = [block["type"] for block in answers[-1]] if answers else []
-    return "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking")
 
 
 def _budget(limit: int | None, budget: int) -> dict[str, Any]:

@@ -54,6 +54,21 @@ def messages_of(request: GenerationRequest) -> list[dict[str, Any]]:
     return messages
 
 
+def thoughtless(messages: Sequence[dict[str, Any]]) -> bool:
+    """Whether the model is to go on behind results of tools that it called without a thought.
+
+    So it is where another wire had no word for what was thought, or another vendor's model made the calls. Models that
+    think by a budget refuse to begin to think in the middle of such a turn; effort is a hint, the answer is not.
+    """
+    for turn in reversed(messages):
+        kinds = {block["type"] for block in turn["content"]}
+        if turn["role"] == "assistant" and kinds & {"thinking", "redacted_thinking"}:
+            return False
+        if turn["role"] == "user" and "tool_result" not in kinds:
+            return turn is not messages[-1]
+    return False
+
+
 def _stays(request: GenerationRequest, index: int) -> bool:
     """Anthropic's own clients say ``system`` in the middle of a conversation only to models that know it."""
     wire = request.wire if isinstance(request, StoredRequest) else None

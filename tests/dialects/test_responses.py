@@ -10,6 +10,7 @@ from openai.types.responses import ResponseFunctionToolCall
 from broker.content import Block
 from broker.dialects.from_responses import from_responses, references
 from broker.dialects.response_turns import Previous, Referenced
+from broker.dialects.to_messages import request_to_messages
 from broker.dialects.to_responses import request_to_responses
 from broker.errors import InvalidRequest
 from broker.request import StoredRequest
@@ -196,3 +197,21 @@ def test_openai_is_asked_for_a_summary_only_where_its_client_did(reasoning: dict
     """It is not for every organization to have one."""
     request = from_responses(ASKED | {"reasoning": reasoning}, "openai.responses").request
     assert request_to_responses(request, "m")["reasoning"] == reasoning
+
+
+def test_an_older_claude_thinks_on_behind_later_calls_of_a_turn_that_began_with_a_thought() -> None:
+    """Only the first call of a turn must stand behind its thought; what comes after may have had none."""
+    sealed: dict[str, Any] = {"type": "reasoning", "summary": [], "encrypted_content": "rj1.anthropic.opaque.xx"}
+    calls: list[dict[str, Any]] = [
+        item
+        for n in range(2)
+        for item in (
+            {"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": f"c{n}", "output": "42"},
+        )
+    ]
+    asked = {"role": "user", "content": "x"}
+    for thoughts, thinks in (([sealed], True), ([], False)):
+        body = {"model": "m", "input": [asked, *thoughts, *calls], "reasoning": {"effort": "low"}}
+        request = from_responses(body, "anthropic").request
+        assert ("thinking" in request_to_messages(request, "claude-opus-4-5")) is thinks
