@@ -38,6 +38,20 @@ def held_before(token: int) -> Generator[asyncio.Event]:
         yield go_on
 
 
+@contextmanager
+def stepped(size: int) -> Generator[asyncio.Semaphore]:
+    """A demo that begins inside says so many tokens, and so many more for each release."""
+    steps = asyncio.Semaphore(1)
+    tokens = itertools.count()
+
+    async def wait(_self: object) -> None:
+        if next(tokens) % size == 0:
+            await steps.acquire()
+
+    with patch("worker.providers.demo._Pace.next", wait):
+        yield steps
+
+
 def seen(entry: Entry) -> Seen:
     """An entry as a client would see it."""
     return Seen(str(entry.position), json.loads(event_to_json(entry.event)))
