@@ -21,7 +21,7 @@ from tests.broker.test_writer import ENDING
 from tests.conftest import MakeSettings, StartWorker
 from tests.integration.reading import read, request
 from tests.support.history import answer, check
-from tests.support.waiting import wait_until
+from tests.support.waiting import START_S, wait_until
 from worker.drive import Drive
 from worker.providers.base import Call, Finish, ProviderItem
 from worker.providers.demo import DemoProvider
@@ -44,8 +44,9 @@ async def crash(settings: Settings, point: str, **environ: str) -> int:
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.faults.crash", point, env=env)
     try:
-        async with asyncio.timeout(15):
-            return await process.wait()
+        # It has to be loaded, and to wait for a lease of the one before it.
+        await wait_until(lambda: process.returncode is not None, START_S)
+        return await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
