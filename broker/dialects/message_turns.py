@@ -134,7 +134,7 @@ def _shown(node: Node) -> ContentPart:
     if kind.value == "document":
         return _document(node, fields)
     if kind.value != "image":
-        raise kind.refused(_LOST)
+        raise kind.refused("only text and images can be passed on")
     fields.hint("transformations", {})
     source = fields.need("source")
     part = image_part(_image_url(source), None, cache_mark(fields))
