@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from api.auth import Tenant
 from api.compat import TheAsking, answer_headers, read_object, submission_of, submit, target
@@ -30,6 +31,23 @@ from broker.jobs import life_ms
 from broker.position import START, Cursor
 from broker.submission import Submission
 from broker.tail_items import Batch, Live
+
+
+class _Anything(Convertor[str]):
+    """As the framework's ``path``, and line breaks too."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        """As it stands in the path."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it stands in the path."""
+        return value
+
+
+register_url_convertor("anything", _Anything())
 
 router = APIRouter(prefix="/v1/ui/chat", tags=["ai-sdk"])
 
@@ -61,7 +79,7 @@ async def ask(asking: TheAsking) -> Response:
     return _stream(node, tenant, submission.id, cursor=cursor, submission=submission, headers=headers)
 
 
-@router.get("/{chat:path}/stream", **UI_STREAM)
+@router.get("/{chat:anything}/stream", **UI_STREAM)
 async def stream(
     node: TheNode,
     tenant: Tenant,
@@ -88,7 +106,7 @@ async def stream(
     return _stream(node, tenant, run.generation)
 
 
-@router.post("/{chat:path}/stop", **UI_STOP)
+@router.post("/{chat:anything}/stop", **UI_STOP)
 async def stop(request: Request, node: TheNode, tenant: Tenant, chat: Chat) -> Response:
     """Cancel the chat's present answer; a stop that was meant for an earlier one does nothing."""
     meant = (await read_object(request)).get("activeStreamId") if await request.body() else None

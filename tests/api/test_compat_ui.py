@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -88,6 +89,21 @@ async def test_a_question_is_answered_with_its_stream(
     assert chunks(client)[0]["messageId"] == generation.replace("gen_", "msg_")
     (request,) = door.requests
     assert request.model_dump(exclude_unset=True)["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("chat", ["a/stream", "a/", "../a", "a%2Fb", "é\N{GRINNING FACE}", "two\nlines\r\n", "\0"])
+async def test_a_chat_may_be_called_anything(start_node: StartNode, door: FakeDoor, chat: str) -> None:
+    """And is found under that name again, and stopped."""
+    node = await start_node()
+    generation = await asked(node, door, {**ASK, "id": chat})
+    path = f"{ROUTE}/{quote(chat, safe='')}"
+    async with RawClient(node.port) as client:
+        assert await client.get(f"{path}/stream") == 200
+        assert f"x-workflow-run-id: {generation}\r\n".lower() in client.head
+    async with RawClient(node.port) as client:
+        assert await post(client, {}, f"{path}/stop") == 200
+    async with RawClient(node.port) as client:
+        assert await client.get(f"{path}/stream") == 204
 
 
 @pytest.mark.parametrize(
