@@ -248,6 +248,16 @@ def test_what_is_not_ours_is_passed_over(event: dict[str, Any]) -> None:
     assert mapped(event, end()) == [Finish("stop", "completed")]
 
 
+@pytest.mark.parametrize("kind", ["custom_tool_call", "image_generation_call", "mcp_approval_request"])
+def test_an_answer_that_we_have_no_word_for_fails(kind: str) -> None:
+    """It would end as if the model had said nothing; no retry helps."""
+    item = {"type": kind, "call_id": "c", "input": "x", "result": "x"}
+    for events in ([added(0, **item)], [done(0, **item)], [end(output=[item])]):
+        error = fails(*events)
+        assert (error.code, error.can_retry) == ("provider_rejected", False)
+        assert kind in error.message
+
+
 def test_nothing_follows_the_end() -> None:
     """What a server sends behind it is nobody's."""
     assert mapped(end(), delta("output_text", "x"), end("failed")) == [Finish("stop", "completed")]

@@ -32,6 +32,13 @@ _CUT_SHORT = frozenset({"length", "content_filter", "refusal"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _WHOLE = frozenset({"completed", "incomplete"})
 """Statuses of answers that are not made any further, and whose output is what was said."""
+_LOST = frozenset(
+    {
+        *("custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"),
+        *("mcp_approval_request", "image_generation_call"),
+    }
+)
+"""Items that ask the client for something, or are the answer, and have no event: without them it would look whole."""
 _PROSE: dict[str, tuple[Prose, str, str]] = {
     "response.output_text.delta": (TextDelta, "", "content_index"),
     "response.refusal.delta": (RefusalDelta, "", "content_index"),
@@ -162,7 +169,10 @@ def _say(
 
 
 def _begun(index: int, item: dict[str, Any], state: ResponseState) -> list[ContentEvent]:
-    if item.get("type") != "function_call":
+    if (kind := as_str(item.get("type"))) in _LOST:
+        message = f"the answer holds a {kind}, which cannot be kept in the log"
+        raise state.upstream.error(message, code="provider_rejected")
+    if kind != "function_call":
         return state.blocks.close()
     draft = state.drafts[index] = ToolDraft(as_str(item.get("call_id")), as_str(item.get("name")))
     state.called = True
@@ -194,7 +204,7 @@ def _whole(index: int, item: dict[str, Any], state: ResponseState) -> list[Conte
             block = state.blocks.reasoning_block()
             return [*events, *state.blocks.close(), ReasoningDelta(block, "", signature=signature)]
         case _:
-            return [*_unsaid(index, item, state), *state.blocks.close()]
+            return [*_begun(index, item, state), *_unsaid(index, item, state), *state.blocks.close()]
 
 
 def _called(index: int, item: dict[str, Any], state: ResponseState) -> list[ContentEvent]:
