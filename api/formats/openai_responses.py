@@ -14,7 +14,7 @@ import msgspec
 from api.formats.base import Rope, rope_text
 from api.formats.response_frames import Frames, Item, block_of, frame, new_item
 from api.formats.response_items import ItemStatus, item_id, status_at_end
-from api.formats.response_resource import INCOMPLETE, is_background, resource_of_items
+from api.formats.response_resource import is_background, resource_of_items, why_incomplete
 from api.sse import HEARTBEAT
 from broker.content import Block, BlockKind
 from broker.events import (
@@ -167,14 +167,16 @@ class _Draft:
             self._close_call(call, block_of(call.item, call.arguments), status_at_end("tool_call", event))
         # The start of a call closes what prose is open, so prose that is open now is the last item.
         self._close_prose(status_at_end("text", event))
-        self._tell(_end_of(event), terminal=event)
+        self._tell(_end_of(event, self._output()), terminal=event)
 
     def _tell(self, kind: str, *, status: Status = "running", terminal: Terminal | None = None) -> None:
-        output = [item for item in self._answer.output if item is not None]
         resource = resource_of_items(
-            self._submission, output, provider=self._answer.provider, status=status, terminal=terminal
+            self._submission, self._output(), provider=self._answer.provider, status=status, terminal=terminal
         )
         self.frames.add(kind, {"response": resource})
+
+    def _output(self) -> list[dict[str, Any]]:
+        return [item for item in self._answer.output if item is not None]
 
     # -- its items
 
@@ -247,10 +249,10 @@ class _Draft:
         self._answer = msgspec.structs.replace(self._answer, **changes)
 
 
-def _end_of(event: Terminal) -> str:
+def _end_of(event: Terminal, output: Sequence[dict[str, Any]]) -> str:
     match event:
         case Completed():
-            return "response.incomplete" if event.finish_reason in INCOMPLETE else "response.completed"
+            return "response.incomplete" if why_incomplete(event, output) else "response.completed"
         case Failed():
             return "response.failed"
         case Cancelled():

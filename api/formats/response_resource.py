@@ -25,7 +25,7 @@ _ERROR_CODES = {
     "prefill_refused": "invalid_prompt",
 }
 """Our code -> one of OpenAI's list; what is not listed is a ``server_error``."""
-INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Finish reason -> why the response is incomplete; after the others it is completed."""
 
 
@@ -65,13 +65,13 @@ def resource_of_items(
     """The resource around finished output items."""
     asked = _asked(submission)
     error = terminal.error if isinstance(terminal, Failed) else None
-    incomplete = INCOMPLETE.get(terminal.finish_reason) if isinstance(terminal, Completed) else None
+    incomplete = why_incomplete(terminal, output) if isinstance(terminal, Completed) else None
     return {
         "id": submission.id_as("resp_"),
         "object": "response",
         "created_at": int(submission.created_at),
-        "completed_at": _completed_at(submission, terminal),
-        "status": _status(terminal, waits=status == "queued" and asked["background"]),
+        "completed_at": None if incomplete else _completed_at(submission, terminal),
+        "status": "incomplete" if incomplete else _status(terminal, waits=status == "queued" and asked["background"]),
         "incomplete_details": {"reason": incomplete} if incomplete else None,
         "model": submission.model,
         "output": list(output),
@@ -79,6 +79,14 @@ def resource_of_items(
         "usage": None if terminal is None else usage_body(terminal.usage, provider),
         **asked,
     }
+
+
+def why_incomplete(completed: Completed, output: Sequence[dict[str, Any]]) -> str | None:
+    """None = the response is completed: so is one that refused, where it says so in words of its own."""
+    if completed.finish_reason != "refusal":
+        return _INCOMPLETE.get(completed.finish_reason)
+    parts = [part for item in output for part in item.get("content") or ()]
+    return None if any(part["type"] == "refusal" for part in parts) else "content_filter"
 
 
 def is_background(submission: Submission) -> bool:
@@ -113,7 +121,7 @@ def _status(terminal: Terminal | None, *, waits: bool) -> str:
         case None:
             return "queued" if waits else "in_progress"
         case Completed():
-            return "incomplete" if terminal.finish_reason in INCOMPLETE else "completed"
+            return "completed"
         case Failed():
             return "failed"
         case _:
@@ -121,7 +129,7 @@ def _status(terminal: Terminal | None, *, waits: bool) -> str:
 
 
 def _completed_at(submission: Submission, terminal: Terminal | None) -> int | None:
-    if not isinstance(terminal, Completed) or terminal.finish_reason in INCOMPLETE:
+    if not isinstance(terminal, Completed):
         return None
     if terminal.timing is None or terminal.timing.duration_ms is None:
         return None

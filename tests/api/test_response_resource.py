@@ -222,6 +222,14 @@ def test_a_prompt_that_is_too_long_is_told_as_openai_tells_it() -> None:
     assert error_body(ErrorInfo("context_length_exceeded", "m"))["code"] == "context_length_exceeded"
 
 
+def test_a_refusal_is_whole_where_it_has_words() -> None:
+    """Anthropic stops in the middle of a text: that must not look like all of it, as in chat completions."""
+    half, refused = Block("text", "First, take"), Block("refusal", "No.")
+    resources = [response_resource(SUBMISSION, [block], terminal=Completed("refusal")) for block in (half, refused)]
+    assert [resource["status"] for resource in resources] == ["incomplete", "completed"]
+    assert [resource["incomplete_details"] for resource in resources] == [{"reason": "content_filter"}, None]
+
+
 def test_an_attempt_that_goes_on_keeps_the_ids() -> None:
     """They are made of the attempt that began the answer, and differ from any other attempt's."""
     blocks = [Block("reasoning", "r"), Block("text", "t"), Block("refusal", "no"), Block("tool_call", "{}", name="f")]

@@ -94,7 +94,7 @@ def test_a_background_response_begins_queued() -> None:
     ("end", "kind", "status", "text_status"),
     [
         (Completed("stop"), "response.completed", "completed", "completed"),
-        (Completed("refusal"), "response.completed", "completed", "completed"),
+        (Completed("refusal"), "response.incomplete", "incomplete", "completed"),
         (Completed("content_filter"), "response.incomplete", "incomplete", "completed"),
         (Cancelled("client"), "response.incomplete", "cancelled", "incomplete"),
         (Cancelled("deadline"), "response.incomplete", "cancelled", "incomplete"),
