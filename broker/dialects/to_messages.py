@@ -33,7 +33,7 @@ prefill ended with Claude 4.6, later models answer 400. The same models think by
 
 MIN_BUDGET = 1024
 EFFORT_BUDGETS = {"minimal": MIN_BUDGET, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
-"""``reasoning.effort`` -> ``budget_tokens`` on models that don't know effort."""
+"""``reasoning.effort`` -> ``budget_tokens`` on models that don't know effort, and the room for thinking on all."""
 _EFFORTS = {"minimal": "low"}
 """Our words for effort that Anthropic lacks."""
 
@@ -124,13 +124,17 @@ def _thinking(request: GenerationRequest, model: str, messages: list[dict[str, A
         return _budget(limit, budget) if possible else {}
     # Without a word about display, newer models send thinking without its text.
     thinking = {"type": "adaptive", "display": "summarized"}
-    return {"thinking": thinking, "output_config": {"effort": _EFFORTS.get(wanted.effort, wanted.effort)}}
+    effort = {"effort": _EFFORTS.get(wanted.effort, wanted.effort)}
+    return {"thinking": thinking, "output_config": effort, **_room(limit, EFFORT_BUDGETS[wanted.effort])}
 
 
 def _budget(limit: int | None, budget: int) -> dict[str, Any]:
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}, **_room(limit, budget)}
+
+
+def _room(limit: int | None, budget: int) -> dict[str, Any]:
     """Thinking counts against ``max_tokens``: where that is our own default, room is made for it."""
-    room = {} if limit is not None else {"max_tokens": DEFAULT_MAX_TOKENS + budget}
-    return {"thinking": {"type": "enabled", "budget_tokens": budget}, **room}
+    return {} if limit is not None else {"max_tokens": DEFAULT_MAX_TOKENS + budget}
 
 
 def _schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -195,7 +195,7 @@ def test_anthropic_tools(choice: Any, expected: dict[str, str] | None) -> None:
     [
         ("claude-opus-5", {"effort": "high"}, None, {
             "thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"},
-            "max_tokens": DEFAULT_MAX_TOKENS,
+            "max_tokens": DEFAULT_MAX_TOKENS + 16_384,
         }),
         ("claude-opus-5", {"effort": "minimal"}, 50, {
             "thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "low"},
