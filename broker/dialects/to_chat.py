@@ -89,10 +89,19 @@ def _messages(conversation: Sequence[Message], provider: str, *, official: bool)
         # What follows on a call without its result is refused: it is the same turn, told in two messages.
         if messages and message.role == "assistant" and messages[-1].get("tool_calls"):
             messages[-1] = _joined(messages[-1], said)
+        elif message.role == "tool":
+            messages.insert(_place_of_result(messages), said)
         elif message.role != "assistant" or said["content"] is not None or message.tool_calls:
             # One that only thought has nothing to say in this API.
             messages.append(said)
     return messages
+
+
+def _place_of_result(messages: list[dict[str, Any]]) -> int:
+    """Behind the last calls and the results of theirs that are there: what a user said in between comes after them."""
+    calls = next((at for at in reversed(range(len(messages))) if messages[at].get("tool_calls")), len(messages) - 1)
+    rest = range(calls + 1, len(messages))
+    return next((at for at in rest if messages[at]["role"] != "tool"), len(messages))
 
 
 def _message(message: Message, path: str, provider: str, *, official: bool) -> dict[str, Any]:

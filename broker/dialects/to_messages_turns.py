@@ -48,7 +48,10 @@ def messages_of(request: GenerationRequest) -> list[dict[str, Any]]:
         blocks += [_tool_use(call, f"{path}.tool_calls.{at}") for at, call in enumerate(message.tool_calls or ())]
         role = message.role if message.role in ("assistant", "system") else "user"
         if messages and messages[-1]["role"] == role:
-            messages[-1]["content"] += blocks
+            said = messages[-1]["content"]
+            # The results of calls must come before all else that the user says.
+            at = _results_in(said) if message.role == "tool" else len(said)
+            said[at:at] = blocks
         elif blocks:
             messages.append({"role": role, "content": blocks})
     return messages
@@ -67,6 +70,11 @@ def thoughtless(messages: Sequence[dict[str, Any]]) -> bool:
         if turn["role"] == "user" and "tool_result" not in kinds:
             return turn is not messages[-1]
     return False
+
+
+def _results_in(blocks: list[dict[str, Any]]) -> int:
+    """How many results the blocks begin with."""
+    return next((at for at, block in enumerate(blocks) if block["type"] != "tool_result"), len(blocks))
 
 
 def _stays(request: GenerationRequest, index: int) -> bool:

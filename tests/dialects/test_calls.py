@@ -9,6 +9,7 @@ import pytest
 
 from broker.dialects.arguments import arguments_of
 from broker.dialects.from_chat import from_chat
+from broker.dialects.from_responses import from_responses
 from broker.dialects.vendors import Vendor
 from broker.errors import InvalidRequest
 from tests.dialects.readers import understood
@@ -72,3 +73,24 @@ def test_a_conversation_of_system_messages_only_is_named() -> None:
     with pytest.raises(InvalidRequest) as caught:
         write("anthropic", request)
     assert caught.value.field == "messages"
+
+
+@pytest.mark.parametrize("vendor", ["anthropic", "openai.chat", "compatible"])
+def test_results_come_before_what_is_said_between_them(vendor: Vendor) -> None:
+    """In the Responses API a user may break in; to the others a call's result must come next."""
+    call: dict[str, Any] = {"type": "function_call", "name": "f", "arguments": "{}"}
+    result: dict[str, Any] = {"type": "function_call_output", "output": "1"}
+    items = [
+        {"role": "user", "content": "x"},
+        *({**call, "call_id": name} for name in ("c1", "c2")),
+        {**result, "call_id": "c1"},
+        {"role": "user", "content": "hurry"},
+        {**result, "call_id": "c2"},
+        {"role": "user", "content": "up"},
+    ]
+    body = {"model": "m", "input": items, "temperature": 1, "max_output_tokens": 9}
+    facts = understood(vendor, write(vendor, from_responses(body, vendor).request)).facts
+    assert [(fact[0], fact[2]) for fact in facts] == [
+        ("user", "x"), ("assistant", "c1"), ("assistant", "c2"),
+        ("result", "c1"), ("result", "c2"), ("user", "hurry"), ("user", "up"),
+    ]  # fmt: skip
