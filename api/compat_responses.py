@@ -86,8 +86,13 @@ def _routed(translated: Translated, to: Target) -> Translated:
     changes: dict[str, Any] = {}
     if wire is not None:
         changes["wire"] = wire.model_copy(update={"target": to.full})
-    if translated.background and to.vendor == "openai.responses":
-        changes["provider_options"] = {**(request.provider_options or {}), "background": True}
+    if to.vendor == "openai.responses" and (translated.background or not translated.store):
+        if translated.background and not translated.store:
+            raise InvalidRequest(
+                "store: the provider of this model stores what it does in the background", field="store"
+            )
+        # Not stored also means: not in the background where the provider's settings would have it so.
+        changes["provider_options"] = {**(request.provider_options or {}), "background": translated.background}
     if not translated.store and request.retention_s is None:
         changes["retention_s"] = UNSTORED_S
     given: StoredRequest = request.model_copy(update=changes)

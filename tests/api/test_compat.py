@@ -216,3 +216,15 @@ async def test_whoever_leaves_cancels_nothing(start_node: StartNode, door: FakeD
     await wait_until(lambda: not door.waiting)
     (log,) = door.logs.values()
     assert not log.ended
+
+
+async def test_what_is_not_to_be_stored_is_not_stored_at_openai(client: httpx2.AsyncClient, door: FakeDoor) -> None:
+    """Its answers in the background are, also where settings make them so. With others only our own log is meant."""
+    ask = {"input": "x", "background": True, "store": False}
+    refused = await client.post(RESPONSES, json={"model": "openai/gpt-5", **ask})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "store")
+    assert door.logs == {}
+    assert (await client.post(RESPONSES, json={"model": "demo/demo-1", **ask})).status_code == 200
+    door.says = WHOLE
+    await client.post(RESPONSES, json={"model": "openai/gpt-5", "input": "x", "store": False})
+    assert door.requests[-1].provider_options == {"background": False}
