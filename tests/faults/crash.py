@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 from broker.scripts import Ending
@@ -27,15 +28,21 @@ async def die(*_args: object, **_kwargs: object) -> Any:
 
 
 def behind_an_append(last: bytes, number: signal.Signals) -> None:
-    """Signal ourselves once Redis has taken an entry whose field begins so."""
-    acknowledge = Held.acknowledge
+    """Signal ourselves once Redis has taken an entry whose field begins so, and nothing behind it."""
+    acknowledge, portion_of = Held.acknowledge, Held.portion
+
+    def up_to_it(self: Held) -> Portion:
+        # Where a stall lets all of the answer come at once, the point would be gone with one append.
+        portion = portion_of(self)
+        at = [place for place, entry in enumerate(portion.entries, 1) if entry[0].startswith(last)]
+        return replace(portion, entries=portion.entries[: at[-1]]) if at else portion
 
     def and_signal(self: Held, portion: Portion) -> None:
         acknowledge(self, portion)
         if portion.entries and portion.entries[-1][0].startswith(last):
             os.kill(os.getpid(), number)
 
-    Held.acknowledge = and_signal
+    Held.acknowledge, Held.portion = and_signal, up_to_it
 
 
 async def end_without_its_end(self: LogWriter, ending: Ending) -> Any:

@@ -93,6 +93,7 @@ def starts(viewer: Viewer) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)  # three workers are loaded one behind the other: 19 s at a load of 10, 54 at one of 20
 async def test_kill_9_costs_no_token(broker: Broker, upstream: BackgroundUpstream, start_worker: StartWorker) -> None:
     """Three real SIGKILLs, in a thought, between two open tool calls and in the text: one POST, each token once.
 
