@@ -54,7 +54,7 @@ def from_messages(body: dict[str, Any], vendor: Vendor, betas: str = "") -> Tran
     stream = fields.take("stream")
     ours = ours_of(fields)
     if vendor == "compatible":
-        options |= fields.left()
+        options |= fields.left("n")
     request = stored(fields, given | ours, options, _NAMES, "anthropic", _betas(betas, reading))
     return Translated(request, tuple(reading.ignored), stream.flag() if stream else False)
 

@@ -58,7 +58,7 @@ def from_responses(
         raise named.refused("there is no such response")
     ours = ours_of(fields)
     if vendor == "compatible":
-        options |= fields.left()
+        options |= fields.left("messages", "n")
     request = stored(fields, given | ours, options, _NO_NAMES, "openai.responses", echo_of(body))
     return Translated(request, tuple(reading.ignored), **flags)
 

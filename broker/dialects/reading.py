@@ -152,10 +152,10 @@ class Fields:
         if node is not None and node.value not in neutral:
             raise node.refused(why)
 
-    def left(self) -> dict[str, Any]:
-        """What nobody has read, which is then read."""
-        left = {name: self._given[name] for name in self._left if self._given[name] is not None}
-        self._left.clear()
+    def left(self, *but: str) -> dict[str, Any]:
+        """What nobody has read, which is then read; ``but``: what is not to be."""
+        left = {name: self._given[name] for name in self._left if self._given[name] is not None and name not in but}
+        self._left = dict.fromkeys(name for name in but if name in self._left)
         return left
 
     def done(self) -> None:

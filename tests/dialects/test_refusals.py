@@ -135,3 +135,16 @@ def test_a_misspelt_field_is_refused(dialect: Dialect, vendor: Vendor) -> None:
     else:
         assert error is not None
         assert error.field == "temprature"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "field"), [("openai.responses", "n"), ("openai.responses", "messages"), ("anthropic", "n")]
+)
+def test_what_the_adapter_sets_itself_is_refused_by_the_clients_own_name(dialect: Dialect, field: str) -> None:
+    """Also where a compatible server gets all other fields that we do not know."""
+    body: dict[str, Any] = {"model": "m", "input": "x"}
+    if dialect == "anthropic":
+        body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
+    error = judge(dialect, "compatible", body | {field: 1})
+    assert error is not None
+    assert error.field == field
