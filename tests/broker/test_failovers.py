@@ -269,7 +269,7 @@ class Failovers(RuleBasedStateMachine):
         assert (held["status"] in ("completed", "cancelled")) == (rows[-1][1] == END)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("server", "examples"), [("fake", 60), ("real", 40)])
 def test_failovers(server: str, examples: int, redis_server: EmbeddedServer, make_settings: MakeSettings) -> None:
     """No order of claims, appends, losses, cancels and reads makes a log or a reader that is not whole."""

@@ -281,7 +281,7 @@ class LogMachine(RuleBasedStateMachine):
             assert left == -2 or 0 < left <= most * 1000
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("server", ["fake", "real"])
 def test_the_log_is_a_list(server: str, redis_server: EmbeddedServer, make_settings: MakeSettings) -> None:
     """On fakeredis and on the real server."""
