@@ -27,6 +27,9 @@ class ProviderConfig(BaseModel):
     api_key_env: str | None = Field(default=None, description="The variable that holds the key; unset = no key is sent")
     models: list[str] = Field(default_factory=list[str], description="Names shown in GET /v1/models")
     can_continue: bool = Field(default=False, description="The server honours continue_final_message (vLLM)")
+    takes_reasoning: bool = Field(
+        default=True, description="What the model thought goes back to it as reasoning_content; Groq refuses that"
+    )
     background: bool = Field(
         default=False, description="kind openai-responses: answers are made in the background (ADR 0016)"
     )

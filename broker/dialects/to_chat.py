@@ -33,12 +33,14 @@ def request_to_chat(
     *,
     official: bool,
     provider: str = "openai",
+    thoughts: bool = True,
 ) -> dict[str, Any]:
     """The body, ``provider_options`` merged in last; ``prefix`` is what the answer must go on from.
 
     ``official`` = OpenAI's own API: it gets ``max_completion_tokens`` (its reasoning models refuse ``max_tokens``) and
     the role ``developer``. Compatible servers get what all of them know: ``max_tokens``, ``system``, refusals as text;
-    reasoning that nobody has sealed; and what only their own clients can have said: marks of what to cache.
+    unless not ``thoughts``, reasoning that nobody has sealed; and what only their own clients can have said: marks of
+    what to cache.
     ``provider``: whose signatures of its calls go back in; anybody else's stay here.
     ``metadata`` stays here, and so does ``reasoning.budget_tokens``, for which this API has no word.
 
@@ -47,6 +49,9 @@ def request_to_chat(
     :class:`broker.errors.ProviderError` ``prefill_refused`` for a prefix that is more than text.
     """
     messages = _messages(request.conversation(), provider, official=official)
+    if not thoughts:
+        for message in messages:
+            message.pop("reasoning_content", None)
     if request.instructions:
         messages.insert(0, {"role": "system", "content": request.instructions})
     body: dict[str, Any] = {

@@ -173,6 +173,8 @@ def test_thoughts_of_two_turns_in_one_are_one() -> None:
     request = from_responses({"model": "m", "input": items}, "compatible").request
     (said,) = request_to_chat(request, "m", official=False)["messages"]
     assert said["reasoning_content"] == "first, then"
+    del said["reasoning_content"]
+    assert request_to_chat(request, "m", official=False, thoughts=False)["messages"] == [said]
     assert [call["id"] for call in said["tool_calls"]] == ["c1", "c2"]
 
 

@@ -30,6 +30,7 @@ can_continue = true
 
 [providers.ollama]
 base_url = "{url}/v1"
+takes_reasoning = false
 
 [providers.responses]
 kind = "openai-responses"
@@ -112,6 +113,21 @@ async def test_providers_are_built_once(settings: Settings) -> None:
         assert registry.models() == Router(settings).known_models()
         with pytest.raises(UnknownModel):
             registry.resolve("demo/nope")
+
+
+async def test_thoughts_go_back_to_whom_takes_them(settings: Settings, upstream: Upstream) -> None:
+    """Of the vendors who speak chat completions some want them, and Groq refuses a message that has them."""
+    upstream.replies.extend([Reply(chat_frames(golden("chat_text")))] * 2)
+    thought = {"type": "reasoning", "text": "hm"}
+    said = [
+        {"role": "assistant", "content": [thought, {"type": "text", "text": "a"}]},
+        {"role": "user", "content": "b"},
+    ]
+    async with Registry(settings, {"VLLM_KEY": "x"}) as registry:
+        for model in ("vllm/llama", "ollama/llama"):
+            provider, name = registry.resolve(model)
+            await items_of(provider, make_call(name, messages=said))
+    assert ["reasoning_content" in asked.body["messages"][0] for asked in upstream.asked] == [True, False]
 
 
 async def test_keys_come_from_the_environ_given(settings: Settings, upstream: Upstream) -> None:

@@ -23,10 +23,11 @@ def translating() -> Generator[None]:
         raise ProviderError(error.message, code="provider_rejected") from error
 
 
-def chat_body(call: Call, *, official: bool, provider: str = "openai") -> dict[str, Any]:
+def chat_body(call: Call, *, official: bool, provider: str = "openai", thoughts: bool = True) -> dict[str, Any]:
     """The body of ``POST /chat/completions``. Raises :class:`ProviderError`, see :func:`request_to_chat`."""
     with translating():
-        return request_to_chat(call.request, call.model, call.prefix, official=official, provider=provider)
+        how: dict[str, Any] = {"official": official, "provider": provider, "thoughts": thoughts}
+        return request_to_chat(call.request, call.model, call.prefix, **how)
 
 
 def responses_body(call: Call, *, provider: str, background: bool) -> dict[str, Any]:

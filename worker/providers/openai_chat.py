@@ -36,6 +36,7 @@ class OpenAIChatProvider:
         max_calls: int = MAX_CALLS,
         models: Sequence[str] = (),
         can_continue: bool = False,
+        takes_reasoning: bool = True,
     ) -> None:
         self.name = name
         self._client = OpenAIClient(
@@ -49,10 +50,12 @@ class OpenAIChatProvider:
         )
         self._models = list(models)
         self._can_continue = can_continue
+        self._takes_reasoning = takes_reasoning
 
     async def stream(self, call: Call) -> AsyncGenerator[ProviderItem, None]:
         """Ask and yield the answer. Raises :class:`ProviderError` only; one request, no retries."""
-        body = chat_body(call, official=self.name == "openai", provider=self.name)
+        official, thoughts = self.name == "openai", self._takes_reasoning
+        body = chat_body(call, official=official, provider=self.name, thoughts=thoughts)
         client = await self._client.connected()
         import httpx2  # noqa: PLC0415 - imported on first use
         from openai import AsyncStream, OpenAIError  # noqa: PLC0415 - imported on first use

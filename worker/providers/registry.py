@@ -90,7 +90,8 @@ class Registry:
         }
         if config.kind == "openai-responses":
             return OpenAIResponsesProvider(name, background=config.background, **shared)
-        return OpenAIChatProvider(name, can_continue=config.can_continue, **shared)
+        thoughts = config.takes_reasoning
+        return OpenAIChatProvider(name, can_continue=config.can_continue, takes_reasoning=thoughts, **shared)
 
     def _anthropic(self) -> Provider:
         settings = self._settings
