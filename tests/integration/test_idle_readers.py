@@ -8,11 +8,11 @@ from broker.client import Broker
 from broker.settings import Settings
 from tests.api.raw import RawClient
 from tests.conftest import MakeSettings
-from tests.integration.test_ws_behind import PIECE, StartNode, held, running, start_node
+from tests.integration.test_ws_behind import PIECE, Held, StartNode, held, running, start_node
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
-__all__ = ["start_node"]
+__all__ = ["held", "start_node"]
 
 LAST = "the last word"
 
@@ -24,10 +24,9 @@ def settings(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Set
 
 
 @pytest.mark.parametrize("name", ["native", "text", "anthropic"])
-async def test_who_has_caught_up_holds_nothing(broker: Broker, start_node: StartNode, name: str) -> None:
+async def test_who_has_caught_up_holds_nothing(broker: Broker, start_node: StartNode, held: Held, name: str) -> None:
     """READ-14, once a reader that was behind is at the tail again."""
     node = await start_node(live=broker.settings.live)
-    known = held()
     (generation, writer), *_ = (await running(broker, 1)).items()
     await writer.say("first")
     async with RawClient(node.port, receive_buffer=8192) as client:
@@ -39,4 +38,4 @@ async def test_who_has_caught_up_holds_nothing(broker: Broker, start_node: Start
         await writer.say(LAST)
         client.go_on()
         await client.read_until(LAST.encode())
-        await wait_until(lambda: not [kept for kept in held() if not any(kept is old for old in known)])
+        await wait_until(lambda: not held())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -119,19 +119,31 @@ async def subscribe_all(client: SocketClient, generations: list[str]) -> None:
         await client.hear()
 
 
-def held() -> list[Subscription | Batch]:
-    """What readers of this process keep of logs for later: notices, and pages."""
+Held: TypeAlias = Callable[[], list[Subscription | Batch]]
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    """What readers have begun to keep of logs for later since the test began: notices, and pages."""
+
+    def look() -> list[Subscription | Batch]:
+        gc.collect()
+        everything = gc.get_objects()
+        noticed = [hints for hints in everything if type(hints) is Subscription and hints._held]  # pyright: ignore[reportPrivateUsage]
+        pages = [batch for batch in everything if type(batch) is Batch and batch.entries]
+        return [*noticed, *pages]
+
+    # Other tests of this process may have left some; and a look at all that a test run has loaded takes half a second.
     gc.collect()
-    everything = gc.get_objects()
-    noticed = [hints for hints in everything if type(hints) is Subscription and hints._held]  # pyright: ignore[reportPrivateUsage]
-    pages = [batch for batch in everything if type(batch) is Batch and batch.entries]
-    return [*noticed, *pages]
+    gc.freeze()
+    yield look
+    gc.unfreeze()
 
 
-async def test_a_socket_that_stops_holds_positions_only_and_is_then_served_in_turn(broker: Broker, node: Node) -> None:
+async def test_a_socket_that_stops_holds_positions_only_and_is_then_served_in_turn(
+    broker: Broker, node: Node, held: Held
+) -> None:
     """Eight generations write a megabyte each; the node keeps 192 KiB for all of them; then all advance together."""
-    # Other tests of this process may have left some.
-    known = held()
     writers = await running(broker, GENERATIONS)
     async with narrow(node) as client:
         await subscribe_all(client, list(writers))
@@ -144,7 +156,7 @@ async def test_a_socket_that_stops_holds_positions_only_and_is_then_served_in_tu
         assert most > 0
         assert most <= INSIST_LIMIT + 64 * 1024
         # What has just been heard is let go of as soon as its reader is awake.
-        await wait_until(lambda: sum(not any(kept is old for old in known) for kept in held()) <= 1)
+        await wait_until(lambda: len(held()) <= 1)
         for writer in writers.values():
             await writer.end()
         go_on(client)
