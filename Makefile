@@ -76,7 +76,7 @@ ways: $(DEV) ## The suites of broker and faults without the fast path, and witho
 	@REJOINDER_LIVE=poll $(PYTEST) $(LOAD) -q -m "not notices" tests/integration tests/faults
 
 coverage: $(DEV) ## Branches of broker/ that the tests reach: at least 98 %
-	@$(PYTEST) $(LOAD) -q tests/unit tests/broker tests/dialects tests/integration tests/contracts tests/faults tests/api \
+	@$(PYTEST) $(LOAD) -q tests/unit tests/broker tests/dialects tests/integration tests/faults tests/api \
 		tests/providers/test_requests.py tests/providers/test_responses_request.py --cov=broker --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=98
 
