@@ -67,7 +67,7 @@ def request_to_messages(request: GenerationRequest, model: str, prefix: Sequence
     if system := system_of(request):
         body["system"] = system
     body |= _sampling(request)
-    body |= _thinking(request, model, body["messages"])
+    body |= _thinking(request, model, messages)
     if schema := _schema(request.response_format):
         body["output_config"] = {**body.get("output_config", {}), "format": schema}
     # White space at the end of a prefix is refused.
